@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include "media/log_entry.h"
+#include "media/superblock.h"
+
+namespace famfs::alloc {
+
+// How to interleave a file: the device is cut into `nbuckets` equal regions and `nstrips` of them
+// hold one strip each, in chunks of `chunk_size` bytes.
+struct Interleave {
+  uint64_t nbuckets = 0;    // nstrips..64, each bucket at least 1 GiB
+  uint64_t nstrips = 0;     // 1..16
+  uint64_t chunk_size = 0;  // power of two, multiple of the allocation unit
+};
+
+inline constexpr uint64_t kMaxBuckets = 64;
+inline constexpr uint64_t kMinimumBucketSize = 1024ull * 1024 * 1024;
+
+// A part of an extent that another owner already has.
+struct Collision {
+  media::Extent extent;  // the overlapping part
+  uint64_t owner = 0;    // who had it first
+};
+
+// Free and used space of one device, kept up to date entry by entry. Used runs carry an owner (a
+// number of the caller's choice: volume/ uses the node id). Allocation costs the number of free
+// runs that are too small, never the size of the device. Not thread-safe.
+class Space {
+ public:
+  // File space of the device that `superblock` describes: the superblock and the log are used by
+  // owner 0. Lengths are rounded up to 2 MiB (the format's allocation unit).
+  explicit Space(const media::Superblock& superblock);
+
+  // One contiguous run for `size` bytes (> 0), first fit. Throws base::Error: EINVAL for size 0,
+  // ENOSPC with the size asked for and the largest free run.
+  media::FileMap allocate(uint64_t size, uint64_t owner);
+
+  // Strips for `size` bytes, one per bucket, buckets tried in the order that `random` gives. A file
+  // smaller than one chunk is placed contiguously. Throws base::Error: EINVAL for parameters out of
+  // range (naming which), ENOSPC if fewer than nstrips buckets have room. Nothing is kept on error.
+  media::FileMap allocate(uint64_t size, const Interleave& interleave, uint64_t owner,
+                          std::mt19937_64& random);
+
+  // Marks the runs of a map read from the log (validated: inside the device) as used. Overlapping
+  // parts keep their first owner and are returned; with `all_or_nothing` an overlap changes
+  // nothing.
+  std::vector<Collision> reserve(const media::FileMap& map, uint64_t owner,
+                                 bool all_or_nothing = true);
+
+  // Gives back what allocate() or an overlap-free reserve() took for `map`.
+  void release(const media::FileMap& map);
+
+  uint64_t capacity() const noexcept { return capacity_; }
+  uint64_t used() const noexcept { return used_; }  // superblock and log included
+  uint64_t free() const noexcept { return capacity_ - used_; }
+  uint64_t largest_free_run() const noexcept;
+
+  // Bytes used in [offset, offset + length).
+  uint64_t used_within(uint64_t offset, uint64_t length) const;
+  // Owners of anything in [offset, offset + length), ascending by offset, without owner 0.
+  std::vector<uint64_t> owners_within(uint64_t offset, uint64_t length) const;
+
+ private:
+  struct Run {
+    uint64_t end = 0;
+    uint64_t owner = 0;
+  };
+
+  std::optional<uint64_t> first_fit(uint64_t length, uint64_t begin, uint64_t end) const;
+  void take(uint64_t begin, uint64_t end, uint64_t owner);
+  void give_back(uint64_t begin, uint64_t end);
+
+  uint64_t capacity_;
+  uint64_t unit_;
+  uint64_t used_ = 0;
+  std::map<uint64_t, uint64_t> free_runs_;  // begin -> end, never touching each other
+  std::map<uint64_t, Run> used_runs_;       // begin -> end and owner, never overlapping
+};
+
+// Throws base::Error(EINVAL) that names the parameter, what was given and what is allowed.
+void check_interleave(const Interleave& interleave, uint64_t device_size, uint64_t alloc_unit);
+
+}  // namespace famfs::alloc

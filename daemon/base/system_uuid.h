@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "base/uuid.h"
+
+namespace famfs::base {
+
+// $FAMFS_SYSTEM_UUID_FILE if set and not empty, else /opt/famfs/system_uuid.
+std::string system_uuid_path();
+
+// Identity of this host: 36 characters, optionally followed by NUL or newline. Created with a
+// random uuid (36 characters and a NUL, mode 0444) if the file is missing; two processes that
+// create it at once agree on one content. Throws Error: EINVAL for other content, else the errno.
+Uuid load_or_create_system_uuid(const std::string& path = system_uuid_path());
+
+}  // namespace famfs::base

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "log/reader.h"
+#include "media/log_header.h"
+
+namespace famfs::log {
+
+// What a crash left of an append, and where next_seqnum and next_index belong.
+struct RepairPlan {
+  uint64_t next = 0;             // value for both
+  uint64_t recovered = 0;        // sound entries at and after next_index that get announced
+  uint64_t dropped = 0;          // entries before next_index that were never written
+  bool needed = false;           // the header has to change
+  bool loses_announced = false;  // dropped > 0: only on explicit request
+  std::string reason;            // one sentence, empty if not needed
+};
+
+// Looks at the entries around next_index, changes nothing. Sound entries at and after next_index
+// were stored by an append that did not come to announce them and are kept; announced entries at
+// the very end that are not sound are dropped. A bad entry with sound ones after it is damage that
+// no header can mend: the plan then leaves next_index where it is.
+RepairPlan plan_repair(Reader& reader, const media::LogHeader& header);
+
+}  // namespace famfs::log

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "media/log_entry.h"
+#include "media/log_header.h"
+#include "media/superblock.h"
+#include "memory/shared_memory.h"
+
+namespace famfs::log {
+
+// Appends to the log; only the master may. Not thread-safe. Keeps a reference to the memory, which
+// must outlive it.
+class Writer {
+ public:
+  Writer(memory::SharedMemory& memory, const media::Superblock& superblock)
+      : memory_(memory), superblock_(superblock) {}
+
+  // Appends `bodies` as entries header.next_index.. and announces them together; returns the header
+  // as it now is. `header` must be what the log holds (just acquired, or returned by the last
+  // append) with next_seqnum equal to next_index. Throws base::Error before anything is stored:
+  // ENOSPC if they do not all fit, EUCLEAN for a skewed header, EINVAL for a body the format cannot
+  // hold.
+  //
+  // Order: entries stored, written back, fence; next_seqnum then next_index stored, their line
+  // written back, fence. A reader that sees next_index therefore sees the entries; a crash before
+  // the last step leaves them unannounced and harmless.
+  media::LogHeader append(const media::LogHeader& header, std::span<const media::EntryBody> bodies);
+
+  // Writes a whole new log: zeros, header with no entries, both written back and fenced (mkfs).
+  void create();
+
+  // Stores next_seqnum and next_index and publishes them (for repair, see repair.h).
+  void set_next(uint64_t next);
+
+ private:
+  memory::SharedMemory& memory_;
+  media::Superblock superblock_;
+};
+
+}  // namespace famfs::log

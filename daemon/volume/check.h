@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/uuid.h"
+#include "media/finding.h"
+#include "media/log_entry.h"
+#include "media/log_header.h"
+#include "media/superblock.h"
+#include "memory/shared_memory.h"
+#include "volume/volume.h"
+
+namespace famfs::volume {
+
+struct CheckOptions {
+  base::Uuid system_uuid;  // of this host, to say which role it has
+  uint64_t nbuckets = 0;   // 1..64 for a histogram of used space, 0 for none
+};
+
+// What fsck knows after reading the whole file system.
+struct CheckReport {
+  std::vector<media::Finding> findings;         // empty: clean
+  std::optional<media::Superblock> superblock;  // absent if unusable; then nothing below is set
+  std::optional<media::LogHeader> log_header;   // absent if unusable
+  Role role = Role::kClient;
+  uint64_t entries_used = 0;
+  uint64_t entries_capacity = 0;
+  uint64_t bad_entries = 0;
+  uint64_t collisions = 0;  // entries that overlap earlier ones
+  uint64_t files = 0;
+  uint64_t directories = 0;  // the root not counted
+  uint64_t file_bytes = 0;   // sum of sizes
+  uint64_t interleaved_files = 0;
+  uint64_t capacity = 0;
+  uint64_t used = 0;  // superblock and log included
+  uint64_t free = 0;
+  std::vector<uint64_t> bucket_used;  // bytes, one per bucket
+  uint64_t bucket_size = 0;
+
+  bool clean() const noexcept { return findings.empty(); }
+};
+
+// Reads all metadata of `memory` (a read-only opening is enough) and checks it; goes on after bad
+// entries. Damage is in the report, never an exception. Throws only base::Error(EINVAL) for
+// nbuckets.
+CheckReport check(memory::SharedMemory& memory, const CheckOptions& options);
+
+struct ReportOptions {
+  bool verbose = false;  // superblock and log fields too (with the line log_len)
+  bool human = false;    // sizes as 4.0G besides bytes
+};
+
+// The report as `famfs fsck` prints it, lines ending in '\n'.
+std::string format_report(const CheckReport& report, const ReportOptions& options);
+
+// What a replay met.
+struct ReplayReport {
+  uint64_t entries = 0;  // played
+  uint64_t files = 0;
+  uint64_t directories = 0;
+  std::vector<media::Finding> notices;    // skipped entries
+  std::optional<media::Finding> stopped;  // the first bad entry
+};
+
+// Plays the log of `memory` into nothing (logplay --dryrun), calling `played` for each entry taken.
+// Throws as Volume::open.
+ReplayReport replay(memory::SharedMemory& memory,
+                    const std::function<void(const media::LogEntry&)>& played = {});
+
+}  // namespace famfs::volume

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "alloc/space.h"
+#include "base/uuid.h"
+#include "log/reader.h"
+#include "log/writer.h"
+#include "media/superblock.h"
+#include "memory/shared_memory.h"
+#include "tree/tree.h"
+
+namespace famfs::volume {
+
+enum class Role { kMaster, kClient };
+
+const char* to_string(Role role) noexcept;  // "master", "client"
+
+struct OpenOptions {
+  base::Uuid system_uuid;     // of this host: master if the superblock names it
+  bool force_client = false;  // never append, even on the master
+};
+
+// A file or directory to be made on the master.
+struct CreateRequest {
+  std::string path;  // relative to the mount point
+  bool directory = false;
+  uint32_t mode = 0;  // permission bits
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint64_t size = 0;                            // bytes, > 0 for a file
+  std::optional<alloc::Interleave> interleave;  // contiguous without
+};
+
+// What one refresh() brought.
+struct RefreshResult {
+  uint64_t entries = 0;        // log entries taken
+  tree::NodeId first_new = 0;  // new nodes are first_new .. first_new + new_nodes - 1
+  uint64_t new_nodes = 0;
+  std::vector<media::Finding> notices;    // entries skipped this time
+  std::optional<media::Finding> stopped;  // why the log cannot be followed further, while so
+};
+
+struct SpaceNumbers {
+  uint64_t capacity = 0;  // bytes of the device
+  uint64_t used = 0;      // superblock and log included
+  uint64_t free = 0;
+  uint64_t files = 0;
+  uint64_t directories = 0;       // the root not counted
+  uint64_t entries_used = 0;      // of the log
+  uint64_t entries_capacity = 0;  // of the log
+  uint64_t alloc_unit = 0;
+};
+
+struct Statistics {
+  uint64_t refreshes = 0;         // refresh() calls
+  uint64_t header_checks = 0;     // times the log header was invalidated and read
+  uint64_t identity_checks = 0;   // times the superblock was invalidated and compared
+  uint64_t entries_read = 0;      // log entries taken since open
+  uint64_t entries_skipped = 0;   // of them, with a type we do not use
+  uint64_t entries_appended = 0;  // by this volume
+  memory::Counters memory;
+};
+
+// One mounted file system on one device: identity, role, the log followed incrementally, creation
+// on the master.
+//
+// Thread safety: every member may be called from any thread. Two locks, always taken in this order:
+//   state_mutex_  (shared for looking, exclusive for changing) guards tree, space and log cursor;
+//   media_mutex_  guards the bytes of superblock and log in the mapping, so that the acquire of one
+//                 thread and the decoding of another do not meet.
+// A TreeView holds state_mutex_ shared: do not call another member of Volume while one is alive in
+// the same thread, other than the constant accessors marked "takes no lock".
+//
+// Errors are base::Error. ESTALE from every member that reads or changes the file system once
+// another mkfs has replaced it: sticky, as the maps held here no longer describe the device.
+class Volume {
+ public:
+  // Validates superblock and log header, replays the log. Entries after the first bad one are not
+  // played: open succeeds and last_refresh() says why it stopped. On the master an append that a
+  // crash cut short is completed first (log/repair.h). Throws ENODATA if there is no famfs, EUCLEAN
+  // for a damaged superblock or log header (with the finding), ESTALE if it is re-made meanwhile.
+  static std::unique_ptr<Volume> open(std::unique_ptr<memory::SharedMemory> memory,
+                                      const OpenOptions& options);
+  Volume(const Volume&) = delete;
+  Volume& operator=(const Volume&) = delete;
+  ~Volume();
+
+  // These take no lock and never change.
+  Role role() const noexcept { return role_; }
+  const media::Superblock& superblock() const noexcept { return superblock_; }
+  memory::SharedMemory& memory() const noexcept { return *memory_; }
+
+  // True once another mkfs (or kill) has been seen; takes no lock, reads no shared memory.
+  bool superseded() const noexcept { return superseded_.load(std::memory_order_acquire); }
+  // Throws ESTALE if superseded; takes no lock.
+  void check_current() const;
+
+  // Follows the log: invalidates the superblock's first line and the header's line, and if
+  // next_index moved reads exactly the new entries. Constant cost when nothing is new. The identity
+  // is compared before and after; entries of a foreign log are never taken.
+  RefreshResult refresh();
+  // What replay at open() or the latest refresh that read entries gave.
+  RefreshResult last_refresh() const;
+
+  // Invalidates one line and compares the identity (for the periodic check). False, and
+  // superseded() from then on, if the file system was replaced.
+  bool check_identity();
+
+  // On the master: makes all of `requests` (in order, so a directory before what is in it) as one
+  // append, or none. Returns the node ids. Throws EROFS on a client, EEXIST, ENOENT (no parent),
+  // ENOTDIR, ENAMETOOLONG, EINVAL, ENOSPC (device or log full), EUCLEAN (the log is damaged, so
+  // what is appended would never be seen).
+  std::vector<tree::NodeId> create(std::span<const CreateRequest> requests);
+  tree::NodeId create_file(const CreateRequest& request);
+  tree::NodeId make_directory(const CreateRequest& request);
+
+  // The tree, locked for reading as long as the view lives.
+  class TreeView {
+   public:
+    const tree::Tree* operator->() const noexcept { return tree_; }
+    const tree::Tree& operator*() const noexcept { return *tree_; }
+
+   private:
+    friend class Volume;
+    TreeView(std::shared_lock<std::shared_mutex> lock, const tree::Tree& tree)
+        : lock_(std::move(lock)), tree_(&tree) {}
+    std::shared_lock<std::shared_mutex> lock_;
+    const tree::Tree* tree_;
+  };
+  // Throws ESTALE if superseded.
+  TreeView tree() const;
+
+  // Local attributes (chmod, chown, utimes): this host, this mount. Throws ENOENT, ESTALE.
+  void set_attributes(tree::NodeId id, const tree::Tree::Attributes& attributes);
+
+  SpaceNumbers space() const;
+  Statistics statistics() const;
+  // Files with data in [offset, offset + length) of the device (for memory errors).
+  std::vector<tree::NodeId> files_at(uint64_t offset, uint64_t length) const;
+
+ private:
+  Volume(std::unique_ptr<memory::SharedMemory> memory, const media::Superblock& superblock,
+         Role role);
+
+  void replay();
+  void complete_append();
+  std::optional<media::LogHeader> poll();
+  void follow(const media::LogHeader& header, RefreshResult& result);
+  std::optional<media::Finding> apply(const media::LogEntry& entry);
+  bool identity_matches();
+  [[noreturn]] void throw_stale() const;
+
+  std::unique_ptr<memory::SharedMemory> memory_;
+  const media::Superblock superblock_;
+  const Role role_;
+  std::atomic<bool> superseded_{false};
+
+  mutable std::shared_mutex state_mutex_;
+  tree::Tree tree_;
+  alloc::Space space_;
+  log::Reader reader_;
+  RefreshResult last_;
+  std::mt19937_64 random_;
+
+  mutable std::mutex media_mutex_;
+
+  std::atomic<uint64_t> refreshes_{0};
+  std::atomic<uint64_t> header_checks_{0};
+  std::atomic<uint64_t> identity_checks_{0};
+  std::atomic<uint64_t> entries_read_{0};
+  std::atomic<uint64_t> entries_skipped_{0};
+  std::atomic<uint64_t> entries_appended_{0};
+};
+
+}  // namespace famfs::volume

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=dash
+#
+# Regions of CXL memory; sourced by prepare-memory.
+
+cxl=/sys/bus/cxl/devices
+
+# All regions that the windows and devices allow. Windows are taken in the order of their
+# addresses, so that every host gives the same numbers to the same memory.
+make_regions() {
+    # Returns when all probing that the discovery of ports and devices has queued is done.
+    echo 1 >/sys/bus/cxl/flush
+    list_memdevs
+    windows=
+    for decoder in "$cxl"/decoder*; do
+        get "$decoder/devtype"
+        [ "$value" = cxl_decoder_root ] || continue
+        get "$decoder/cap_ram"
+        [ "$value" = 1 ] || continue
+        get "$decoder/start"
+        windows="$windows$((value)) ${decoder##*/}
+"
+    done
+    [ -n "$windows" ] || give_up region "this machine has no CXL window for RAM"
+    sort_lines "$windows"
+    for decoder in $lines; do
+        case $decoder in decoder*) use_window "$decoder" ;; esac
+    done
+}
+
+# Sets $lines to the lines given, sorted by their leading number; one line needs no sort(1).
+sort_lines() { # LINES
+    lines=$1
+    case $1 in *?"
+"?*) lines=$(echo "$1" | sort -k 1,1n -k 2) ;; esac
+}
+
+# Sets $memdevs to `PORT:MEMDEV` for each memory device that has RAM, where PORT is the port of
+# the host bridge above it. The order is that of serial numbers, which are the device's own; the
+# names memN come in the order of probing. Devices without serial numbers go by bus address.
+list_memdevs() {
+    found=
+    for endpoint in "$cxl"/endpoint*; do
+        [ -e "$endpoint/uport" ] || continue
+        real "$endpoint/uport"
+        memdev=${value##*/}
+        address=${value%/*}
+        get "$endpoint/uport/ram/size"
+        [ $((value)) -gt 0 ] || continue
+        get "$endpoint/uport/serial"
+        serial=$((value))
+        # …/root0/port1/…/endpoint3: the host bridge's port is the first below the root.
+        real "$endpoint"
+        value=${value#*/root*/}
+        found="$found$serial ${address##*/} ${value%%/*}:$memdev
+"
+    done
+    sort_lines "$found"
+    memdevs=
+    for value in $lines; do
+        case $value in port*:*) memdevs="$memdevs $value" ;; esac
+    done
+}
+
+# The first device below each target of the window makes a region, then the second below each, and
+# so on; a window with one target has a region for each device.
+use_window() { # ROOT-DECODER
+    get "$cxl/$1/target_list"
+    ways=0
+    ports=
+    real "$cxl/$1"
+    root=${value%/*}
+    rest=$value,
+    get "$cxl/$1/target_list"
+    rest=$value,
+    while [ -n "$rest" ]; do
+        port_of_target "$1" "${rest%%,*}"
+        ports="$ports $value"
+        rest=${rest#*,}
+        ways=$((ways + 1))
+    done
+    regions=0
+    while take_devices; do
+        # shellcheck disable=SC2086  # a list of names
+        create_region "$1" $ways $taken
+        regions=$((regions + 1))
+    done
+    [ $regions -gt 0 ] || give_up region "the window $1 has $ways targets:$ports, and memory \
+devices are not below each of them: ${memdevs:-there are none}"
+}
+
+# Sets $value to the port that a target number of a window leads to.
+port_of_target() { # ROOT-DECODER NUMBER
+    [ -e "$root/dport$2" ] || give_up region "$1 has the target $2, and no host bridge has that number"
+    real "$root/dport$2"
+    bridge=$value
+    for port in "$root"/port*; do
+        [ -e "$port/uport" ] || continue
+        real "$port/uport"
+        if [ "$value" = "$bridge" ]; then
+            value=${port##*/}
+            return
+        fi
+    done
+    give_up region "$1 has the target $2, and no CXL device was found below its host bridge"
+}
+
+# Sets $taken to one device for each of $ports, in their order, and takes it off $memdevs; fails,
+# and takes nothing, if there is none below one of them.
+take_devices() {
+    taken=
+    left=$memdevs
+    for port in $ports; do
+        chosen=
+        rest=
+        for value in $left; do
+            if [ -z "$chosen" ] && [ "${value%:*}" = "$port" ]; then
+                chosen=${value#*:}
+            else
+                rest="$rest $value"
+            fi
+        done
+        [ -n "$chosen" ] || return 1
+        taken="$taken $chosen"
+        left=$rest
+    done
+    memdevs=$left
+}
+
+create_region() { # ROOT-DECODER WAYS MEMDEV...
+    decoder=$1 ways=$2
+    shift 2
+    if ! cxl create-region -m -t ram -d "$decoder" -w "$ways" "$@" >$run/region 2>&1; then
+        give_up region "cxl create-region -m -t ram -d $decoder -w $ways $*
+$(cat $run/region)"
+    fi
+    # The tool's answer is JSON, a field a line; the name is all that is wanted.
+    region=
+    while read -r value; do
+        case $value in '"region":'*) region=${value#*:\"} region=${region%%\"*} ;; esac
+    done <$run/region
+    stage region "$region in $decoder, of $*"
+    dax_region=dax_$region
+    # The driver of the region's dax devices attaches asynchronously. Attaching by hand returns
+    # when one of the two has done it.
+    echo "$dax_region" >/sys/bus/cxl/drivers_probe
+    for device in "$cxl/$region/$dax_region"/dax*.*; do
+        [ -e "$device/size" ] || give_up region "$region has no dax device"
+        dax_add "$device" "$region"
+    done
+}

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=dash
+#
+# What the guest tells the outside, on the console and in /run/famlab; sourced.
+
+run=/run/famlab
+
+# Sets $up to the seconds since boot.
+now() {
+    read -r up _ </proc/uptime
+}
+
+stage() { # NAME TEXT
+    now
+    echo "famlab: $1: $2 (at $up s)"
+}
+
+failed() { # NAME REASON (of one or several lines)
+    echo "$2" | while IFS= read -r line; do
+        echo "famlab: failed: $1: $line"
+        echo "$1: $line" >>$run/failed
+    done
+}
+
+# Sets $value to the first line of a file of /sys or /proc, empty if there is none.
+get() { # FILE
+    value=
+    [ -e "$1" ] && IFS= read -r value <"$1"
+}
+
+# Sets $value to the directory that a link leads to, with no link left in it.
+real() { # DIRECTORY
+    cd -P "$1" && value=$PWD
+}

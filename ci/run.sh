@@ -1,0 +1,30 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What CI runs: the commands of the README, then what keeps the sources sound. Stops at the first
+# failure; a table of the times comes last in any case.
+set -euo pipefail
+cd -- "$(dirname -- "$(readlink -f -- "$0")")/.."
+export CI=true
+
+times=()
+print_times() {
+    local line
+    printf '\n'
+    for line in "${times[@]}"; do printf 'ci: %s\n' "$line"; done
+}
+trap print_times EXIT
+
+step() {
+    local began=$SECONDS status=0
+    printf '\nci: %s\n' "$*"
+    "$@" || status=$?
+    times+=("$(printf '%5d s  %s%s' $((SECONDS - began)) "$*" \
+        "$([ "$status" -eq 0 ] || printf '  FAILED (exit status %d)' "$status")")")
+    return "$status"
+}
+
+step make test
+step make test-vm
+step make lint
+step ci/sanitizers.sh

@@ -1,0 +1,176 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Makes build/kernel, the kernel that guests boot.
+set -euo pipefail
+
+repo=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
+# shellcheck source=setup/cache.sh
+. "$repo/setup/cache.sh"
+here=$repo/kernel-config
+
+usage() {
+    cat <<'USAGE'
+usage: kernel-config/build.sh
+
+Makes build/kernel: vmlinux, bzImage, System.map, config and build.log. Environment:
+
+  (nothing)             Linux 7.3 of the Debian 13 tree with the patches of kernel-config/patches
+                        and the configuration of kernel-config/fragments, kept in the cache
+  KERNEL_FLAVOR=debug   the same with debug.config on top, as build/kernel-debug: KASAN, lockdep
+                        and symbols with types; slow
+  KERNEL_SRC=DIR        your own source tree instead, as it is now. DIR is only read, it may have
+                        been built in and may be read-only. If it has a .config, that is kept and
+                        the fragments are laid on top, else the fragments alone decide. Patches
+                        are not applied. The next run compiles only what changed.
+  KERNEL=FILE           a finished vmlinux or bzImage: nothing is built, it is used as it is
+
+Exit status: 0 ok, 2 usage, 22 no Debian 13 tree, 23 a patch does not apply, 24 the kernel cannot
+have what a fragment asks for, 25 it does not configure or compile.
+USAGE
+}
+
+case ${1:-} in -h | --help) usage; exit 0 ;; esac
+[ $# -eq 0 ] || { usage >&2; exit 2; }
+
+flavor=${KERNEL_FLAVOR:-default}
+fragments=(base cxl dax fuse)
+case $flavor in
+default) link=$repo/build/kernel ;;
+debug) link=$repo/build/kernel-debug; fragments+=(debug) ;;
+*) die 2 kernel "KERNEL_FLAVOR=$flavor: there is default and debug" ;;
+esac
+
+fragment_files() {
+    printf "$here/fragments/%s.config\n" "$@"
+}
+
+# Writes what make says to the log. Steps are counted, warnings and errors are shown at once.
+follow() {
+    local line steps=0 next=$((SECONDS + 30))
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >&3
+        case $line in
+        '  '[A-Z]*)
+            steps=$((steps + 1))
+            if [ "$SECONDS" -ge "$next" ]; then
+                next=$((SECONDS + 30))
+                say kernel "step $steps:${line:0:70}"
+            fi
+            ;;
+        make* | '#'* | Merging* | Value* | Previous* | New* | '' | Using* | Kernel:*) ;;
+        *) printf '%s\n' "$line" >&2 ;;
+        esac
+    done 3>>"$1"
+}
+
+apply_patches() {
+    local source=$1 name strip output
+    while read -r name strip _; do
+        case $name in '' | '#'*) continue ;; esac
+        say kernel "patch $name"
+        output=$(patch --fuzz=0 --batch --forward "${strip:--p1}" -d "$source" \
+            <"$here/patches/$name" 2>&1) || {
+            printf '%s\n' "$output" | sed 's/^/    /' >&2
+            die 23 kernel "the patch $name of kernel-config/patches/series does not apply to" \
+                "$(basename -- "$source"); it needs a new base"
+        }
+    done <"$here/patches/series"
+}
+
+# The version of an installed package of the tree.
+tree_version() {
+    awk -v package="$1" '$1 == "Package:" { name = $2 }
+        $1 == "Version:" && name == package { print name, $2 }' \
+        "$repo/build/tree/root/var/lib/dpkg/status"
+}
+
+build_packaged() {
+    local dir=$1 tarball=$repo/build/tree/root/usr/src/linux-source-7.3.tar.xz frags
+    mkdir -- "$dir/source" "$dir/out"
+    say kernel "unpacking the source"
+    "$repo/setup/in-tree" -- tar -xf "$(readlink -f -- "$tarball")" -C "$dir/source" \
+        --strip-components=1
+    apply_patches "$dir/source"
+    mapfile -t frags < <(fragment_files tiny "${fragments[@]}")
+    # A fixed path inside, so that the compiler cache knows the files again.
+    "$repo/setup/in-tree" --ro "$dir/source:/usr/src/linux" --bind "$dir/out:/usr/src/out" -- \
+        "$here/compile.sh" /usr/src/linux /usr/src/out - "${frags[@]}" 2>&1 | follow "$FAMLAB_LOG"
+    mv -- "$dir"/out/{vmlinux,System.map,arch/x86/boot/bzImage} "$dir/"
+    mv -- "$dir/out/.config" "$dir/config"
+    cp -- "$FAMLAB_LOG" "$dir/build.log"
+    rm -rf -- "$dir/source" "$dir/out"
+}
+
+make_packaged() {
+    local key frags
+    mapfile -t frags < <(fragment_files tiny "${fragments[@]}")
+    key=$({
+        tree_version linux-source-7.3
+        tree_version gcc-14
+        tree_version binutils
+        cat -- "${frags[@]}" "$here/compile.sh" "$here/patches/"*
+    } | cache_key)
+    cache_get kernel "$key" "$link" build_packaged
+}
+
+# A kernel tree that was ever built in, or only configured, refuses to be built elsewhere. So the
+# sources are copied (what changed, that is), without what .gitignore calls a build result.
+copy_source() {
+    "$repo/setup/in-tree" --ro "$1:/usr/src/original" --bind "$2:/usr/src/copy" -- \
+        rsync -a --delete --exclude=/.git --include=/kernel/time/timeconst.bc \
+        --filter=':- .gitignore' /usr/src/original/ /usr/src/copy/
+}
+
+make_from_source() {
+    local source=$1 work=$repo/build/kernel-src frags config=- lock
+    local dir=$work/$flavor
+    if ! { [ -f "$source/Kbuild" ] && [ -f "$source/scripts/kconfig/merge_config.sh" ]; }; then
+        die 2 kernel "KERNEL_SRC=$source is not a Linux source tree (no Kbuild, no" \
+            "scripts/kconfig/merge_config.sh)"
+    fi
+    mkdir -p -- "$work"
+    exec {lock}>"$work/lock"
+    flock -n "$lock" || { say kernel "another run uses build/kernel-src; waiting"; flock "$lock"; }
+    if [ "$(cat -- "$work/origin" 2>/dev/null)" != "$source" ]; then
+        rm -rf -- "$work/copy" "$work/default" "$work/debug"
+        printf '%s\n' "$source" >"$work/origin"
+    fi
+    mkdir -p -- "$work/copy" "$dir/out"
+    say kernel "reading $source"
+    copy_source "$source" "$work/copy"
+    if [ -f "$source/.config" ]; then
+        cp -- "$source/.config" "$dir/config.yours"
+        config=$dir/config.yours
+        mapfile -t frags < <(fragment_files "${fragments[@]}")
+        say kernel "compiling it with its own .config and the fragments ${fragments[*]}"
+    else
+        mapfile -t frags < <(fragment_files tiny "${fragments[@]}")
+        say kernel "compiling it; it has no .config, so the fragments tiny ${fragments[*]} decide"
+    fi
+    : >"$dir/build.log"
+    # The copy is mounted where the original is, so that messages and symbols name the original.
+    "$repo/setup/in-tree" --ro "$work/copy:$source" -- \
+        "$here/compile.sh" "$source" "$dir/out" "$config" "${frags[@]}" 2>&1 |
+        follow "$dir/build.log" ||
+        die "${PIPESTATUS[0]}" kernel "failed; the whole log is ${dir#"$repo/"}/build.log"
+    ln -sfn out/vmlinux "$dir/vmlinux"
+    ln -sfn out/System.map "$dir/System.map"
+    ln -sfn out/arch/x86/boot/bzImage "$dir/bzImage"
+    ln -sfn out/.config "$dir/config"
+    cache_link "$dir" "$link"
+    say kernel "done, $(cat -- "$dir/out/include/config/kernel.release")"
+}
+
+if [ -n "${KERNEL:-}" ]; then
+    { [ -f "$KERNEL" ] && [ -r "$KERNEL" ]; } || die 2 kernel "KERNEL=$KERNEL: no such readable file"
+    say kernel "using $KERNEL as it is"
+    exit 0
+fi
+[ -d "$repo/build/tree/root" ] || die 22 kernel "build/tree is missing; make it with: make tree"
+if [ -n "${KERNEL_SRC:-}" ]; then
+    [ -d "$KERNEL_SRC" ] || die 2 kernel "KERNEL_SRC=$KERNEL_SRC: no such directory"
+    make_from_source "$(readlink -f -- "$KERNEL_SRC")"
+else
+    make_packaged
+fi

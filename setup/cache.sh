@@ -1,0 +1,118 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Library, to be sourced: the cache of long-lived build results, and the progress lines of every
+# script that fills it.
+#
+# An entry is a directory $FAMLAB_CACHE/KIND/KEY. KEY is the hash of everything that determines
+# the contents, so an entry never changes and never has to be compared with anything. It is built
+# in $FAMLAB_CACHE/tmp and moved into place by one rename(2): an entry that is there is complete.
+#
+#   say AREA TEXT...                 progress line with the time since the first script started
+#   die CODE AREA TEXT...            the same, then exit CODE
+#   cache_key <what-determines-it    prints the key of the bytes on standard input
+#   cache_get KIND KEY LINK BUILDER [ARG...]
+#                                    makes LINK a symlink to the entry; if there is none, calls
+#                                    BUILDER DIR [ARG...] to fill DIR (log to $FAMLAB_LOG)
+#   first_failure "${PIPESTATUS[@]}" exits with the first status that is not 0
+#
+# Two runs may want the same entry at once: one builds, the other says so and waits. A run that is
+# killed leaves nothing but a directory in tmp, which the next run removes. The lock, held by
+# flock(2), decides who is alive: process ids mean nothing between containers that share a cache.
+
+FAMLAB_CACHE=${FAMLAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/famlab}
+FAMLAB_START=${FAMLAB_START:-$EPOCHREALTIME}
+FAMLAB_LOG=${FAMLAB_LOG:-/dev/null}
+export FAMLAB_CACHE FAMLAB_START FAMLAB_LOG
+
+say() {
+    local area=$1 tenths
+    shift
+    # EPOCHREALTIME has a decimal point or comma, by locale, and always six digits after it.
+    tenths=$(((${EPOCHREALTIME//[.,]/} - ${FAMLAB_START//[.,]/}) / 100000))
+    printf '[famlab %5d.%ds] %s: %s\n' $((tenths / 10)) $((tenths % 10)) "$area" "$*" >&2
+}
+
+die() {
+    local code=$1
+    shift
+    say "$@"
+    exit "$code"
+}
+
+cache_key() {
+    sha256sum | cut -c1-20
+}
+
+# Removes what interrupted runs left in tmp: a directory whose lock nobody holds has no builder.
+cache_remove_stale() {
+    local dir name
+    for dir in "$FAMLAB_CACHE"/tmp/*; do
+        [ -d "$dir" ] || continue
+        name=${dir##*/}
+        (
+            flock -n 9 || exit 0
+            say cache "removing what an interrupted run left: $name"
+            rm -rf -- "$dir"
+        ) 9>"$FAMLAB_CACHE/locks/${name%.*}.lock"
+    done
+}
+
+# rename(2) over the old link, so that no moment exists without one.
+cache_link() {
+    local entry=$1 link=$2
+    mkdir -p -- "$(dirname -- "$link")"
+    ln -sfn -- "$entry" "$link.$$"
+    mv -T -- "$link.$$" "$link"
+}
+
+cache_build_failed() {
+    local status=$1 kind=$2 tmp=$3
+    rm -rf -- "$tmp"
+    if [ "$status" -ne 0 ] && [ -s "$FAMLAB_LOG" ]; then
+        say "$kind" "failed; the last lines of $FAMLAB_LOG:"
+        tail -n 25 -- "$FAMLAB_LOG" | sed 's/^/    /' >&2
+    fi
+}
+
+cache_get() {
+    local kind=$1 key=$2 link=$3 builder=$4
+    shift 4
+    local entry=$FAMLAB_CACHE/$kind/$key began lock tmp
+    mkdir -p -- "$FAMLAB_CACHE"/{tmp,locks,logs,"$kind"}
+    cache_remove_stale
+    if [ ! -d "$entry" ]; then
+        exec {lock}>"$FAMLAB_CACHE/locks/$kind-$key.lock"
+        if ! flock -n "$lock"; then
+            say "$kind" "another run is building $key; waiting for it"
+            flock "$lock"
+        fi
+        if [ ! -d "$entry" ]; then
+            began=$SECONDS
+            tmp=$FAMLAB_CACHE/tmp/$kind-$key.$$
+            FAMLAB_LOG=$FAMLAB_CACHE/logs/$kind-$key.log
+            : >"$FAMLAB_LOG"
+            # shellcheck disable=SC2064  # the values of now are wanted
+            trap "cache_build_failed \$? '$kind' '$tmp'" EXIT
+            rm -rf -- "$FAMLAB_CACHE/tmp/$kind-$key".*
+            mkdir -- "$tmp"
+            say "$kind" "building $key"
+            "$builder" "$tmp" "$@"
+            mv -T -- "$tmp" "$entry"
+            trap - EXIT
+            FAMLAB_LOG=/dev/null
+            say "$kind" "done in $((SECONDS - began)) s, $(du -sm "$entry" | cut -f1) MB"
+        fi
+        exec {lock}>&-
+    else
+        say "$kind" "reused $key"
+    fi
+    cache_link "$entry" "$link"
+}
+
+first_failure() {
+    local status
+    for status; do
+        [ "$status" -eq 0 ] || exit "$status"
+    done
+}

@@ -1,0 +1,123 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Looks, before any work, whether this machine can do it, and says everything that is in the way.
+set -euo pipefail
+
+repo=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
+# shellcheck source=setup/cache.sh
+. "$repo/setup/cache.sh"
+
+usage() {
+    cat <<'USAGE'
+usage: setup/preflight.sh build|test|tree|vm
+
+Checks what the work of `make`, `make test`, `make tree` (kernel, lint …) or `make test-vm` needs:
+architecture and Debian release, free disk, a reachable package archive if something must be
+fetched, root or sudo if packages must be installed, user namespaces if this is not root,
+/dev/fuse. Reports all that is missing, not only the first.
+
+Exit status: 0 ok (perhaps with notes), 2 usage, 15 something is missing.
+USAGE
+}
+
+case ${1:-} in
+-h | --help) usage; exit 0 ;;
+build | test | tree | vm) ;;
+*) usage >&2; exit 2 ;;
+esac
+set_wanted=$1
+problems=0
+
+problem() {
+    problems=$((problems + 1))
+    say preflight "$*"
+}
+
+is_root() {
+    [ "$(id -u)" -eq 0 ]
+}
+
+# The deepest directory of a path that exists already.
+existing() {
+    local path=$1
+    while [ ! -d "$path" ]; do path=$(dirname -- "$path"); done
+    printf '%s\n' "$path"
+}
+
+check_disk() {
+    local what=$1 path=$2 need=$3 found
+    found=$(df --output=avail -BM -- "$(existing "$path")" | tail -n1 | tr -dc 0-9)
+    [ "$found" -ge "$need" ] ||
+        problem "not enough disk for $what: $need MB are needed on the file system of $path," \
+            "$found MB are free"
+}
+
+check_archive() {
+    local uri=$1 name=$2 file
+    file=$(mktemp -d)
+    # apt's own fetcher, so its proxy settings and methods are those that will be used.
+    /usr/lib/apt/apt-helper -o Acquire::Retries=1 -o Acquire::http::Timeout=15 \
+        download-file "$uri" "$file/InRelease" >"$file/log" 2>&1 ||
+        problem "the network: $name cannot be fetched from ($uri):" \
+            "$(grep -m1 -E '^(E|W|Err)' "$file/log" || printf 'no answer')"
+    rm -rf -- "$file"
+}
+
+check_network() {
+    local uri
+    if [ -n "${MIRROR:-}" ] && [ "$needs_tree" = true ] && [[ $MIRROR == http*://* ]]; then
+        check_archive "${MIRROR%/}/dists/trixie/InRelease" "the mirror given with MIRROR="
+    fi
+    # shellcheck disable=SC2016  # apt expands it
+    uri=$(apt-get indextargets --format '$(REPO_URI)dists/$(RELEASE)/InRelease' \
+        'Created-By: Packages' 2>/dev/null | head -n1) || true
+    [ -z "$uri" ] || check_archive "$uri" "the package archive of this machine"
+}
+
+[ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] ||
+    problem "this needs Debian on amd64; found $(uname -m)"
+
+needs_tree=false
+if [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; then
+    [ -e "$repo/build/tree/root" ] || needs_tree=true
+fi
+missing=$("$repo/setup/host-packages.sh" --missing "$set_wanted") || problems=$((problems + 1))
+
+check_disk "compiling" "$repo/build" 1500
+if [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; then
+    if [ ! -e "$repo/build/kernel/vmlinux" ]; then
+        check_disk "the Debian 13 tree and the kernel's source" "$FAMLAB_CACHE" 6000
+    fi
+    [ "$needs_tree" = false ] || check_disk "mmdebstrap" "${TMPDIR:-/tmp}" 1500
+fi
+
+if [ -n "$missing" ] || [ "$needs_tree" = true ]; then
+    check_network
+fi
+if [ -n "$missing" ] && ! is_root && ! command -v sudo >/dev/null; then
+    problem "packages are missing, and this is neither root nor is sudo there. As root:" \
+        "apt-get install --no-install-recommends ${missing//$'\n'/ }"
+fi
+
+if { [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; } && ! is_root; then
+    unshare --user --map-root-user true 2>/dev/null ||
+        problem "user namespaces are refused to this user; allow them (sysctl" \
+            "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)" \
+            "or run as root"
+    grep -qs "^\($(id -un)\|$(id -u)\):" /etc/subuid ||
+        problem "/etc/subuid gives this user no subordinate ids; as root: usermod" \
+            "--add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)"
+fi
+
+if [ "$set_wanted" = test ] && ! { : <>/dev/fuse; } 2>/dev/null; then
+    if is_root && [ ! -e /dev/fuse ] && grep -qw fuse /proc/filesystems; then
+        say preflight "note: no /dev/fuse here, tests that mount will be skipped; to have them:" \
+            "mknod -m 666 /dev/fuse c 10 229"
+    else
+        say preflight "note: /dev/fuse cannot be opened by $(id -un), tests that mount will be" \
+            "skipped; to have them: modprobe fuse, and read and write permission on /dev/fuse"
+    fi
+fi
+
+[ "$problems" -eq 0 ] || die 15 preflight "$problems in the way; nothing was changed"

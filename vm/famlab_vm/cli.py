@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of famlab: its words, its help, and which function does what."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from famlab_vm import commands
+from famlab_vm.errors import FamlabError
+
+_EPILOG = """\
+examples:
+  famlab up                            two hosts that share one CXL device, famfs mounted on both
+  famlab exec host1 -- ls -l /mnt/famfs
+  famlab shell host0                   a root shell; Ctrl-] leaves it
+  famlab kill host0                    as if its power had failed; then: famlab restart host0
+  famlab up --name two --topology interleave-2 --hosts 4
+  famlab down                          remove the lab and its memory
+
+environment:
+  KERNEL, KERNEL_FLAVOR=default|debug, QEMU   what guests run on, instead of what make has built
+  FAMLAB_RUN     directory of the labs' sockets and state (default: /run/famlab or per user)
+  FAMLAB_CACHE   directory of built and remembered things (default: ~/.cache/famlab)
+
+exit codes:
+  0 done   2 wrong use or file   10 guest kernel panicked   11 no usable shared memory
+  12 guest agent silent   13 QEMU died or boot took too long   14 workload failed
+  15 this machine lacks something (see famlab doctor)   16 lab or host not in that state
+  exec: the command's own; 124 timeout, 125 could not be run, 127 not found, 128+N signal N
+"""
+
+_Parser = argparse.ArgumentParser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all subcommands; `args.function` is the one that was chosen."""
+    parser = _Parser(
+        prog="famlab",
+        description="Start and use labs of virtual machines that share CXL memory.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, function: Callable[[argparse.Namespace], int], text: str, details: str = "",
+        lab: bool = True,
+    ) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = subparsers.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=details,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(function=function)
+        if lab:
+            sub.add_argument("--name", default="lab", help="the lab (default: lab)")
+        return sub
+
+    def host_command(
+        name: str, function: Callable[[argparse.Namespace], int], text: str, details: str = "",
+    ) -> argparse.ArgumentParser:
+        sub = command(name, function, text, details)
+        sub.add_argument("host", metavar="HOST", help="host0, host1, ...")
+        return sub
+
+    up = command(
+        "up", commands.up, "start a lab with fresh shared memory and run its workload",
+        "examples:\n  famlab up --hosts 4\n  famlab up --topology ./mine.yaml --workload none\n\n"
+        "If a host does not come up, or on Ctrl-C, nothing is left, unless --keep is given.\n",
+    )
+    up.add_argument("--hosts", type=int, default=2, metavar="N", help="1 to 8 (default: 2)")
+    up.add_argument(
+        "--topology", default="one-device", metavar="NAME|FILE",
+        help="shared memory of the hosts (default: one-device; see famlab topologies)",
+    )
+    up.add_argument(
+        "--dax", default="device_dax", choices=("device_dax", "fsdev_dax"),
+        help="driver of the dax devices (default: device_dax)",
+    )
+    up.add_argument(
+        "--workload", default="famfs", metavar="NAME|FILE",
+        help="commands to run once the hosts are up: famfs, none or a file (default: famfs)",
+    )
+    up.add_argument("--kernel", metavar="FILE", help="vmlinux or bzImage of the hosts")
+    up.add_argument(
+        "--kernel-arguments", default="", metavar="TEXT", help="added to the kernel's command line"
+    )
+    up.add_argument("--qemu", metavar="FILE", help="the QEMU program, 11.1 or newer")
+    up.add_argument("--share", metavar="DIR", help="directory that hosts see as /opt/famlab")
+    up.add_argument(
+        "--accelerator", choices=("auto", "kvm", "tcg"), default="auto",
+        help="auto: KVM if a probe guest boots with it (default)",
+    )
+    up.add_argument("--uri", metavar="URI", help="libvirt to use (default: inside this process)")
+    up.add_argument(
+        "--timeout", type=float, default=None, metavar="SECONDS", help="for each host's boot"
+    )
+    up.add_argument("--keep", action="store_true", help="leave a failed lab for examination")
+
+    command("down", commands.down, "remove a lab, its hosts and its memory, whatever its state")
+
+    status = command("status", commands.status, "show all labs, or one")
+    status.set_defaults(name=None)
+    status.add_argument("--json", action="store_true", help="for programs")
+
+    execute = host_command(
+        "exec", commands.execute, "run a command in a host and exit with its status",
+        "example:\n  famlab exec host0 -- sh -c 'dmesg | tail'\n"
+        "  tar c dir | famlab exec -i host0 -- tar x -C /tmp\n",
+    )
+    execute.add_argument("-i", "--stdin", action="store_true", help="give it standard input")
+    execute.add_argument("--timeout", type=float, metavar="SECONDS", help="kill it after that")
+    execute.add_argument(
+        "args", nargs="+", metavar=("COMMAND", "ARGUMENT"), help="after --, as it would be typed"
+    )
+    execute.usage = "famlab exec [--name NAME] [-i] [--timeout SECONDS] HOST -- COMMAND [ARGUMENT ...]"
+
+    host_command(
+        "shell", commands.shell, "open an interactive root shell in a host",
+        "Ctrl-] leaves the shell, which goes on running.\n",
+    )
+    push = host_command("push", commands.push, "copy a file into a host")
+    push.add_argument("local", metavar="LOCAL", help="file on this machine")
+    push.add_argument("remote", metavar="REMOTE", help="path in the host")
+    pull = host_command("pull", commands.pull, "copy a file out of a host")
+    pull.add_argument("remote", metavar="REMOTE", help="path in the host")
+    pull.add_argument("local", metavar="LOCAL", help="file on this machine")
+
+    log = host_command("log", commands.log, "print a host's serial console")
+    log.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    host_command("xml", commands.xml, "print the libvirt description a host was started with")
+    host_command("kill", commands.kill, "kill a host at once, as if its power had failed")
+    host_command("panic", commands.panic, "panic a host's kernel; it stays halted for gdb")
+    restart = host_command("restart", commands.restart, "start a host again, whatever its state")
+    restart.add_argument("--timeout", type=float, default=None, metavar="SECONDS")
+    host_command("gdb", commands.gdb, "print how to attach gdb to a host's kernel")
+
+    command("topologies", commands.topologies, "list the topologies that come with famlab",
+            lab=False)
+    doctor = command(
+        "doctor", commands.doctor, "say what this machine has and lacks for labs, and why",
+        lab=False,
+    )
+    doctor.add_argument("--kernel", metavar="FILE", help="as for up")
+    doctor.add_argument("--qemu", metavar="FILE", help="as for up")
+    return parser
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line `arguments` and return the exit code."""
+    args = build_parser().parse_args(arguments)
+    # SIGTERM and SIGHUP clean up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
+    try:
+        result: int = args.function(args)
+        sys.stdout.flush()
+        return result
+    except FamlabError as error:
+        print(f"famlab: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("famlab: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain once more at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return 141
+    except OSError as error:
+        print(f"famlab: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each subcommand of famlab does. Modules that need libvirt are loaded when they are used."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from famlab_vm import process
+from famlab_vm.errors import CommandFailed, LabStateError, PrerequisiteMissing
+from famlab_vm.paths import Artifacts, check_host_name
+from famlab_vm.progress import Progress
+from famlab_vm.state import LabState, lab_directory, lab_names
+from famlab_vm.topology import Topology, topology_names
+from famlab_vm.units import format_size
+from famlab_vm.workload import Workload
+
+if TYPE_CHECKING:
+    from famlab_vm.lab import Lab
+
+
+def up(args: argparse.Namespace) -> int:
+    """Start a lab."""
+    progress = Progress()
+    topology = Topology.load(args.topology)
+    workload = Workload.load(args.workload)
+    artifacts = Artifacts.find(args.kernel, args.qemu, args.share)
+    directory = lab_directory(args.name)
+    from famlab_vm.connection import Connection, embedded_uri
+    from famlab_vm.lab import BOOT_TIMEOUT, Lab, take_lock
+
+    kvm = {"auto": None, "kvm": True, "tcg": False}[args.accelerator]
+    lock = take_lock(args.name, progress.say)
+    connection = Connection.open(args.uri or embedded_uri(directory / "libvirt"))
+    lab = Lab.create(
+        connection, args.name, topology, hosts=args.hosts, dax=args.dax, workload=workload,
+        artifacts=artifacts, kvm=kvm, kernel_arguments=args.kernel_arguments, say=progress.say,
+        lock=lock,
+    )
+    progress.say(
+        f"lab {args.name}: {args.hosts} hosts, topology {topology.name}, "
+        f"{'KVM' if lab.state.kvm else 'TCG'}"
+    )
+    lab.up(timeout=args.timeout or BOOT_TIMEOUT, keep=args.keep)
+    progress.say(f"lab {args.name} is up; try: famlab shell host0, famlab status, famlab down")
+    lab.close()
+    return 0
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[Lab]:
+    """Open a lab for a command that talks to its guests."""
+    state = LabState.load(name)
+    progress = Progress()
+    from famlab_vm.connection import Connection
+    from famlab_vm.lab import Lab, take_lock
+
+    lock = take_lock(name, progress.say)
+    with Connection.open(state.uri) as connection:
+        with Lab.open(connection, name, say=progress.say, lock=lock) as lab:
+            yield lab
+
+
+def down(args: argparse.Namespace) -> int:
+    """Remove a lab, whatever its state."""
+    directory = lab_directory(args.name)
+    progress = Progress()
+    if not directory.exists():
+        progress.say(f"lab {args.name} is not up; nothing to do")
+        return 0
+    # The guests go first, without the lock: a command that waits for one must not delay this.
+    killed = process.kill_guests(directory)
+    from famlab_vm.lab import remove_lab, take_lock
+
+    lock = take_lock(args.name, progress.say)
+    state = None
+    connection = None
+    try:
+        state = LabState.load(args.name)
+    except LabStateError as error:
+        progress.say(f"{error}")
+    if state is not None and not state.uri.endswith(f"={directory}/libvirt"):
+        # A driver directory or daemon that others use too has to be told that the guests are gone.
+        from famlab_vm.connection import Connection
+
+        try:
+            connection = Connection.open(state.uri)
+        except PrerequisiteMissing as error:
+            progress.say(f"{error}")
+    remove_lab(directory, connection, state)
+    lock.release()
+    progress.say(f"lab {args.name} removed ({len(killed)} guests killed)")
+    return 0
+
+
+def status(args: argparse.Namespace) -> int:
+    """Show labs and their hosts."""
+    from famlab_vm.status import describe, lab_status
+
+    names = lab_names() if args.name is None else [args.name]
+    labs = [lab_status(LabState.load(name)) for name in names]
+    if args.json:
+        print(json.dumps(labs, indent=1))
+    elif not labs:
+        print("no lab is up; start one: famlab up")
+    else:
+        print("\n\n".join(describe(lab) for lab in labs))
+    return 0
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run a command in a host."""
+    check_host_name(args.host)
+    stdin = sys.stdin.buffer.read() if args.stdin else None
+    with _opened(args.name) as lab:
+        result = lab.host(args.host).run(args.args, timeout=args.timeout, input=stdin)
+    sys.stdout.buffer.write(result.stdout)
+    sys.stdout.buffer.flush()
+    sys.stderr.buffer.write(result.stderr)
+    return result.returncode if result.returncode >= 0 else 128 - result.returncode
+
+
+def _host_state(args: argparse.Namespace) -> LabState:
+    """Return the lab's state after a check that it has the host."""
+    check_host_name(args.host)
+    state = LabState.load(args.name)
+    state.guest(args.host)
+    return state
+
+
+def shell(args: argparse.Namespace) -> int:
+    """Connect the terminal to a host's shell."""
+    files = _host_state(args).guest(args.host).files
+    if not process.find_guests(files.directory):
+        raise LabStateError(f"{args.host} does not run; `famlab restart {args.host}` starts it")
+    print(f"{args.host}: press Enter for a prompt; Ctrl-] leaves", file=sys.stderr)
+    terminal = "STDIO,raw,echo=0,escape=0x1d" if sys.stdin.isatty() else "STDIO"
+    arguments = ["socat", terminal, f"UNIX-CONNECT:{files.shell_socket}"]
+    try:
+        os.execvp(arguments[0], arguments)
+    except FileNotFoundError:
+        raise PrerequisiteMissing("socat is not installed; run `make host-packages`") from None
+
+
+def push(args: argparse.Namespace) -> int:
+    """Copy a file into a host."""
+    check_host_name(args.host)
+    with _opened(args.name) as lab:
+        lab.host(args.host).push(args.local, args.remote)
+    return 0
+
+
+def pull(args: argparse.Namespace) -> int:
+    """Copy a file out of a host."""
+    check_host_name(args.host)
+    with _opened(args.name) as lab:
+        lab.host(args.host).pull(args.remote, args.local)
+    return 0
+
+
+def log(args: argparse.Namespace) -> int:
+    """Print a host's console."""
+    path = _host_state(args).guest(args.host).files.console_log
+    if not args.follow:
+        sys.stdout.buffer.write(path.read_bytes())
+        return 0
+    from famlab_vm.follow import Follower
+
+    with Follower(path) as follower:
+        for chunk in follower.chunks():
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+    return 0
+
+
+def xml(args: argparse.Namespace) -> int:
+    """Print a host's libvirt description."""
+    print(_host_state(args).guest(args.host).files.description.read_text().rstrip())
+    return 0
+
+
+def kill(args: argparse.Namespace) -> int:
+    """Kill a host. Needs no libvirt and no lock, so it works while another command runs."""
+    files = _host_state(args).guest(args.host).files
+    if not process.kill_guests(files.directory):
+        raise LabStateError(f"{args.host} does not run")
+    return 0
+
+
+def panic(args: argparse.Namespace) -> int:
+    """Panic a host's kernel."""
+    check_host_name(args.host)
+    with _opened(args.name) as lab:
+        lab.host(args.host).panic()
+    return 0
+
+
+def restart(args: argparse.Namespace) -> int:
+    """Start a host again."""
+    check_host_name(args.host)
+    with _opened(args.name) as lab:
+        from famlab_vm.lab import BOOT_TIMEOUT
+
+        lab.restart(args.host, timeout=args.timeout or BOOT_TIMEOUT)
+    return 0
+
+
+def gdb(args: argparse.Namespace) -> int:
+    """Print how to attach gdb."""
+    guest = _host_state(args).guest(args.host)
+    print(f"gdb -ex 'target remote {guest.files.gdb_socket}' {guest.kernel}")
+    return 0
+
+
+def topologies(_args: argparse.Namespace) -> int:
+    """List the topologies."""
+    for name in topology_names():
+        topology = Topology.load(name)
+        print(f"{name:15} {format_size(topology.shared_size):>4}  {topology.description}")
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Say what this machine has and lacks."""
+    from famlab_vm.doctor import examine
+
+    return examine(args.kernel, args.qemu, print)

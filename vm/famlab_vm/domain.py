@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The description of one guest and the libvirt XML that it becomes. Pure: touches no machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from famlab_vm.fabric import fabric_arguments
+from famlab_vm.topology import Topology
+
+# What the kernel is told besides famlab's own words. nokaslr: addresses match vmlinux in gdb.
+# The rest saves boot time under emulation. panic=-1: a panic before pvpanic is loaded still ends
+# the guest. unknown_nmi_panic: an injected NMI panics the guest, however stuck it is.
+_KERNEL_ARGUMENTS = (
+    "root=/dev/vda rootfstype=erofs ro init=/usr/lib/famlab/init console=ttyS0 panic=-1 "
+    "unknown_nmi_panic nokaslr mitigations=off cryptomgr.notests tsc=reliable no_timer_check"
+)
+
+# Intel's family: the kernel routes an injected machine check to memory failure handling only
+# there; with QEMU's default vendor the same injection panics the guest.
+_CPU = "vendor=GenuineIntel,family=6,model=106"
+
+
+@dataclass(frozen=True)
+class GuestFiles:
+    """Paths on the host that belong to one guest, all inside the host's own directory."""
+
+    directory: Path
+
+    @property
+    def console_log(self) -> Path:
+        """What the guest wrote to its serial console, over all its boots."""
+        return self.directory / "console.log"
+
+    @property
+    def shell_socket(self) -> Path:
+        """Unix socket of the interactive shell (virtio console hvc0)."""
+        return self.directory / "shell.sock"
+
+    @property
+    def agent_socket(self) -> Path:
+        """Unix socket of the guest agent; libvirt is its only client."""
+        return self.directory / "agent.sock"
+
+    @property
+    def gdb_socket(self) -> Path:
+        """Unix socket of QEMU's gdb stub."""
+        return self.directory / "gdb.sock"
+
+    @property
+    def description(self) -> Path:
+        """The libvirt XML of the guest as it was started."""
+        return self.directory / "domain.xml"
+
+
+@dataclass(frozen=True)
+class GuestDescription:
+    """Everything that determines how one guest is started. Sizes in bytes."""
+
+    host: str
+    domain_name: str
+    uuid: str
+    lab_uuid: str
+    topology: Topology
+    memory_files: Mapping[str, Path]
+    dax: str
+    kvm: bool
+    kernel: Path
+    image: Path
+    share: Path
+    emulator: Path
+    files: GuestFiles
+    extra_kernel_arguments: str = ""
+
+    @property
+    def memory(self) -> int:
+        """Private RAM of the guest in bytes."""
+        return self.topology.memory
+
+    @property
+    def cpus(self) -> int:
+        """Number of virtual CPUs."""
+        return self.topology.cpus
+
+    @property
+    def console_log(self) -> Path:
+        """Where QEMU writes the serial console."""
+        return self.files.console_log
+
+    @property
+    def shell_socket(self) -> Path:
+        """Where QEMU listens for the interactive shell."""
+        return self.files.shell_socket
+
+    @property
+    def agent_socket(self) -> Path:
+        """Where QEMU listens for the agent's client."""
+        return self.files.agent_socket
+
+    @property
+    def kernel_arguments(self) -> str:
+        """The kernel command line."""
+        words = [
+            _KERNEL_ARGUMENTS,
+            f"famlab.host={self.host}",
+            f"famlab.uuid={self.uuid}",
+            f"famlab.lab={self.lab_uuid}",
+            f"famlab.dax={self.dax}",
+            f"famlab.fabric={self.topology.fabric}",
+        ]
+        return " ".join([*words, self.extra_kernel_arguments]).strip()
+
+    @property
+    def qemu_arguments(self) -> list[str]:
+        """What libvirt has no words for."""
+        gdb = str(self.files.gdb_socket).replace(",", ",,")
+        return [
+            "-cpu", f"{'host' if self.kvm else 'max'},{_CPU}",
+            "-machine", "i8042=off,sata=off,smbus=off",
+            # A guest that resets while no famlab process watches must not run on unnoticed.
+            "-action", "reboot=shutdown",
+            "-gdb", f"unix:{gdb},server=on,wait=off",
+            *fabric_arguments(self.topology, self.memory_files),
+        ]
+
+
+def domain_xml(guest: GuestDescription) -> str:
+    """Return the libvirt XML of `guest`."""
+    import jinja2  # takes 100 ms to import, and only starting a guest needs it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("domain.xml.j2").render(guest=guest)

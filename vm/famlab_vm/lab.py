@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""N guests that share memory: created, used and removed together."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import uuid as uuid_module
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from types import TracebackType
+
+from famlab_vm import process
+from famlab_vm.accelerator import choose_accelerator
+from famlab_vm.connection import Connection
+from famlab_vm.errors import FamlabError, LabStateError, UsageError, WorkloadFailed
+from famlab_vm.lock import LabLock
+from famlab_vm.machine import Machine
+from famlab_vm.memory import create_memory, memory_directory, remove_memory
+from famlab_vm.paths import MAXIMUM_HOSTS, Artifacts
+from famlab_vm.state import LabState, lab_directory
+from famlab_vm.topology import Topology
+from famlab_vm.workload import Command, Workload, expand
+
+DAX_MODES = ("device_dax", "fsdev_dax")
+
+# Seconds for one guest to boot. It takes about 3 alone; a busy machine, emulation and eight hosts
+# make it many times that, and every known failure is noticed by an event long before.
+BOOT_TIMEOUT = 240.0
+
+Say = Callable[[str], None]
+
+
+def _quiet(_text: str) -> None:
+    """Say nothing."""
+
+
+class Lab:
+    """A lab. Use Lab.create() or Lab.open(); close() leaves the guests running, down() does not."""
+
+    def __init__(
+        self, state: LabState, connection: Connection, lock: LabLock, say: Say = _quiet
+    ) -> None:
+        self.state = state
+        self.name = state.name
+        self.directory = state.directory
+        self._connection = connection
+        self._lock = lock
+        self._say = say
+        self._first_done = threading.Event()
+        self._given_up = False
+        self._machines = {
+            name: Machine(state.guest(name), connection) for name in sorted(state.hosts)
+        }
+
+    @classmethod
+    def create(
+        cls,
+        connection: Connection,
+        name: str,
+        topology: Topology,
+        *,
+        hosts: int = 2,
+        dax: str = "device_dax",
+        workload: Workload | None = None,
+        artifacts: Artifacts | None = None,
+        kvm: bool | None = None,
+        kernel_arguments: str = "",
+        say: Say = _quiet,
+        lock: LabLock | None = None,
+    ) -> Lab:
+        """Prepare a fresh lab with zeroed shared memory; up() starts it.
+
+        `kvm` None: use KVM only if it is known to work here. `lock`: the lab's lock, if the caller
+        holds it already. Raises UsageError, LabStateError (a lab of this name is up),
+        PrerequisiteMissing.
+        """
+        if not 1 <= hosts <= MAXIMUM_HOSTS:
+            raise UsageError(f"hosts: found {hosts}; allowed: 1 to {MAXIMUM_HOSTS}")
+        if dax not in DAX_MODES:
+            raise UsageError(f"dax: found {dax!r}; allowed: {', '.join(DAX_MODES)}")
+        directory = lab_directory(name)
+        artifacts = artifacts or Artifacts.find()
+        reason = "asked for"
+        if kvm is None:
+            kvm, reason = choose_accelerator(artifacts, say)
+        if lock is None:
+            lock = take_lock(name, say)
+        try:
+            _clear_remains(name, say)
+            state = LabState(
+                name=name,
+                uuid=str(uuid_module.uuid4()),
+                uri=connection.uri,
+                topology=topology,
+                dax=dax,
+                kvm=kvm,
+                accelerator_reason=reason,
+                artifacts=artifacts,
+                workload=workload or Workload("none"),
+                hosts={f"host{index}": str(uuid_module.uuid4()) for index in range(hosts)},
+                kernel_arguments=kernel_arguments,
+            )
+            state.save()
+            create_memory(topology, state.uuid, directory)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(state, connection, lock, say)
+
+    @classmethod
+    def open(
+        cls, connection: Connection, name: str, *, say: Say = _quiet, lock: LabLock | None = None
+    ) -> Lab:
+        """Open a lab that is up, re-attaching to its guests. Raises LabStateError if it is not."""
+        state = LabState.load(name)
+        lock = lock or take_lock(name, say)
+        lab = cls(state, connection, lock, say)
+        lab._first_done.set()
+        for machine in lab.hosts:
+            machine.attach()
+        return lab
+
+    @property
+    def hosts(self) -> list[Machine]:
+        """All hosts, host0 first."""
+        return list(self._machines.values())
+
+    def host(self, name: str) -> Machine:
+        """Return one host. Raises LabStateError if the lab has no such host."""
+        if name not in self._machines:
+            raise LabStateError(
+                f"lab {self.name} has no host {name!r}; it has {', '.join(self._machines)}"
+            )
+        return self._machines[name]
+
+    def up(self, *, timeout: float = BOOT_TIMEOUT, keep: bool = False) -> None:
+        """Start all hosts side by side and run the workload in them.
+
+        On any failure or interrupt nothing of the lab is left, unless `keep`. Raises a BootError,
+        or WorkloadFailed. `timeout` is for each host's boot, in seconds.
+        """
+        try:
+            self._in_parallel(lambda machine: self._boot(machine, timeout))
+            self.state.phase = "up"
+            self.state.save()
+        except BaseException:
+            if keep:
+                self._say(f"lab {self.name} is kept as it is; remove it with `famlab down`")
+            else:
+                self._say(f"removing lab {self.name}")
+                self.down()
+            raise
+
+    def restart(self, name: str, *, timeout: float = BOOT_TIMEOUT) -> None:
+        """Start a host again, whatever its state; its workload's `every` commands run again.
+
+        The shared memory and the other hosts are left as they are. Raises as up() does.
+        """
+        machine = self.host(name)
+        machine.kill()
+        self._first_done.set()
+        self._boot(machine, timeout)
+
+    def _in_parallel(self, work: Callable[[Machine], None]) -> None:
+        with ThreadPoolExecutor(len(self._machines), thread_name_prefix="host") as pool:
+            jobs = [pool.submit(work, machine) for machine in self.hosts]
+            try:
+                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+                failed = [job for job in jobs if job in done and job.exception() is not None]
+                if failed:
+                    self._give_up()
+                    raise _cause(failed)
+            except BaseException:
+                self._give_up()
+                raise
+
+    def _give_up(self) -> None:
+        """Wake every thread that waits for a guest, so that it ends."""
+        self._given_up = True
+        self._first_done.set()
+        for machine in self.hosts:
+            machine.cancel()
+
+    def _boot(self, machine: Machine, timeout: float) -> None:
+        self._say(f"{machine.name}: starting")
+        machine.start()
+        machine.wait_ready(timeout, self._say)
+        workload = self.state.workload
+        variables = {"host": machine.name, "hosts": str(len(self._machines))}
+        if workload.first or workload.every:
+            for device in machine.dax_devices():
+                variables[f"dax{device.index}"] = device.path
+        if machine.name == "host0" and not self._first_done.is_set():
+            self._run_commands(machine, workload.first, variables)
+            self._first_done.set()
+        self._first_done.wait()
+        if self._given_up:
+            raise LabStateError(f"{machine.name}: the start was given up")
+        self._run_commands(machine, workload.every, variables)
+        self._say(f"{machine.name}: up")
+
+    def _run_commands(
+        self, machine: Machine, commands: Sequence[Command], variables: dict[str, str]
+    ) -> None:
+        for command in commands:
+            try:
+                args = expand(command, variables)
+            except KeyError as missing:
+                raise WorkloadFailed(
+                    f"{machine.name}: {' '.join(command.args)}: the guest has no value for "
+                    f"{missing.args[0]}; it has {', '.join(sorted(variables))}"
+                ) from None
+            self._say(f"{machine.name}: running {' '.join(args)}")
+            try:
+                machine.run(args, timeout=command.timeout, check=True)
+            except FamlabError as error:
+                raise WorkloadFailed(f"workload {self.state.workload.name}: {error}") from error
+
+    def down(self) -> None:
+        """Kill all guests and remove everything of the lab. Works for a lab that is half dead."""
+        for machine in self.hosts:
+            machine.kill()
+            machine.release()
+        remove_lab(self.directory, self._connection, self.state)
+        self._lock.release()
+
+    def close(self) -> None:
+        """Let go of the lab. Its guests run on, and other commands may use it."""
+        for machine in self.hosts:
+            machine.release()
+        self._lock.release()
+
+    def leftovers(self) -> list[str]:
+        """Return what of the lab still exists: processes and files. After down(): nothing."""
+        found = [f"process {pid}" for pid in process.find_guests(self.directory)]
+        candidates = [self.directory, Path("/dev/shm") / f"famlab-{self.state.uuid}"]
+        if outside := memory_directory(self.directory):
+            candidates.append(outside)
+        if root := self._connection.embedded_root():
+            for host in self.state.hosts:
+                candidates += _libvirt_files(root, self.state.guest(host).domain_name)
+        found += [f"file {path}" for path in sorted(set(candidates)) if path.exists()]
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        return found + [f"mount {line}" for line in mounts if f" {self.directory}/" in line]
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _cause(failed: list[Future[None]]) -> BaseException:
+    """Return the failure that explains the others, which only gave up."""
+    errors = [error for job in failed if (error := job.exception()) is not None]
+    return next((error for error in errors if not isinstance(error, LabStateError)), errors[0])
+
+
+def take_lock(name: str, say: Say = _quiet) -> LabLock:
+    """Take the lock of lab `name`, waiting for another holder and saying so."""
+    directory = lab_directory(name)
+    while True:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        lock = LabLock(directory / "lock")
+        try:
+            lock.acquire(lambda holder: say(f"lab {name}: waiting for {holder}"))
+            return lock
+        except FileNotFoundError:
+            continue  # `down` removed the directory in between
+
+
+def _clear_remains(name: str, say: Say) -> None:
+    """Make room for a fresh lab. Raises LabStateError if a lab of this name is up."""
+    directory = lab_directory(name)
+    if not (directory / "state.json").exists():
+        return
+    try:
+        phase = LabState.load(name).phase
+    except LabStateError:
+        phase = "unreadable"
+    if phase == "up" and process.find_guests(directory):
+        raise LabStateError(
+            f"lab {name} is up; use it, remove it with `famlab down --name {name}`, "
+            "or choose another --name"
+        )
+    # The lock is ours, so whoever began this lab is gone: an interrupted up, or a reboot.
+    say(f"removing what an earlier lab {name} left behind")
+    process.kill_guests(directory)
+    remove_memory(directory)
+    for path in directory.iterdir():
+        if path.is_dir() and path.name.startswith("host"):
+            shutil.rmtree(path)
+    (directory / "state.json").unlink()
+
+
+def _libvirt_files(root: Path, domain_name: str) -> list[Path]:
+    """Return the files that libvirt's embedded driver keeps for a domain."""
+    found = [root / "log" / "qemu" / f"{domain_name}.log"]
+    found += (root / "run" / "qemu").glob(f"{domain_name}.*")
+    # libvirt shortens the name in this directory; its length is fixed in libvirt's source.
+    found += (root / "lib" / "qemu").glob(f"domain-*-{domain_name[:20]}")
+    return found
+
+
+def remove_lab(directory: Path, connection: Connection | None, state: LabState | None) -> None:
+    """Remove a lab's guests and files, as far as they exist. The caller holds the lab's lock."""
+    process.kill_guests(directory)
+    if connection is not None and state is not None:
+        for host, domain_uuid in state.hosts.items():
+            domain = connection.find(domain_uuid)
+            if domain is not None:
+                domain.destroy()
+            if root := connection.embedded_root():
+                log = root / "log" / "qemu" / f"{state.guest(host).domain_name}.log"
+                log.unlink(missing_ok=True)
+    remove_memory(directory)
+    shutil.rmtree(directory, ignore_errors=False)

@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One guest: start it, wait until it is usable, run commands in it, kill, panic, restart it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+from famlab_vm import console as console_log
+from famlab_vm import process
+from famlab_vm.agent import Agent, CommandResult
+from famlab_vm.connection import Connection
+from famlab_vm.console import Console
+from famlab_vm.domain import GuestDescription, domain_xml
+from famlab_vm.errors import (
+    AgentError,
+    AgentSilent,
+    BootError,
+    BootPanic,
+    BootTimeout,
+    FamlabError,
+    LabStateError,
+    NoRegion,
+    QemuDied,
+)
+from famlab_vm.follow import Follower
+
+# Seconds from the guest's "ready" line to the agent's first sign; it takes a fraction of one.
+_AGENT_GRACE = 30.0
+
+
+@dataclass(frozen=True)
+class DaxDevice:
+    """A line of the guest's /run/famlab/dax. `size` in bytes."""
+
+    index: int
+    path: str
+    size: int
+    mode: str
+    region: str
+
+
+class Machine:
+    """One guest of a lab. Methods may be called from several threads, one boot at a time."""
+
+    def __init__(self, description: GuestDescription, connection: Connection) -> None:
+        self.description = description
+        self.name = description.host
+        self.files = description.files
+        self.console = Console(description.files.console_log)
+        self._connection = connection
+        self._domain: Any | None = None
+        self._agent: Agent | None = None
+        self._changed = threading.Condition()
+        self._agent_there = False
+        self._stopped = False
+        self._crashed = False
+        self._ready_line_at: float | None = None
+        self._cancelled = False
+        self._boot_offset = 0
+        connection.listen(description.uuid, "lifecycle", self._on_event)
+        connection.listen(description.uuid, "agent", self._on_event)
+
+    # Events of libvirt, in its event thread.
+
+    def _on_event(self, kind: str, event: int, detail: int) -> None:
+        with self._changed:
+            if kind == "agent":
+                self._agent_there = (
+                    event == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
+                )
+            elif event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
+                self._crashed = True
+            elif event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+                self._stopped = True
+                self._agent_there = False
+                self._domain = None
+                self._agent = None
+            self._changed.notify_all()
+
+    # Life.
+
+    def attach(self) -> bool:
+        """Find the guest if it runs already. Returns whether it does."""
+        domain = self._connection.find(self.description.uuid)
+        if domain is None:
+            return False
+        with self._changed:
+            self._set_domain(domain)
+            self._crashed = domain.state()[0] == libvirt.VIR_DOMAIN_CRASHED
+        if _agent_connected(domain):
+            with self._changed:
+                self._agent_there = True
+        return True
+
+    def _set_domain(self, domain: Any) -> None:
+        self._domain = domain
+        self._agent = Agent(self.name, domain)
+
+    def start(self) -> None:
+        """Start QEMU. Raises QemuDied with QEMU's own words if it does not live."""
+        with self._changed:
+            self._agent_there = self._stopped = self._crashed = self._cancelled = False
+            self._ready_line_at = None
+        self.files.directory.mkdir(mode=0o700, exist_ok=True)
+        self.console.mark_start()
+        self._boot_offset = self.console.offset()
+        xml = domain_xml(self.description)
+        self.files.description.write_text(xml)
+        try:
+            domain = self._connection.handle.createXML(xml, 0)
+            self.files.description.write_text(domain.XMLDesc())
+        except libvirt.libvirtError as error:
+            raise QemuDied(self.name, "QEMU did not start", str(error)) from error
+        with self._changed:
+            if not self._stopped:
+                self._set_domain(domain)
+
+    def wait_ready(self, timeout: float, progress: Callable[[str], None] | None = None) -> None:
+        """Wait until the guest has its dax devices and its agent answers.
+
+        `progress` gets each stage that the guest's init prints. Raises a BootError: BootPanic,
+        NoRegion, AgentSilent, QemuDied or BootTimeout (after `timeout` seconds).
+        """
+        with Follower(self.console.path, self._boot_offset) as follower:
+            reader = threading.Thread(
+                target=self._watch_console, args=(follower, progress), daemon=True
+            )
+            reader.start()
+            try:
+                self._wait_for_agent(time.monotonic() + timeout, timeout)
+            finally:
+                follower.stop()
+                reader.join()
+        for stage, reason in console_log.failures(self.boot_text()):
+            raise NoRegion(self.name, f"no usable shared memory: {stage} failed", reason)
+
+    def _watch_console(
+        self, follower: Follower, progress: Callable[[str], None] | None
+    ) -> None:
+        for line in follower.lines():
+            for stage, text in console_log.stages(line):
+                if progress is not None:
+                    progress(f"{self.name}: {stage}: {text}".rstrip(": "))
+                if stage == "ready":
+                    with self._changed:
+                        self._ready_line_at = time.monotonic()
+                        self._changed.notify_all()
+
+    def _wait_for_agent(self, deadline: float, timeout: float) -> None:
+        with self._changed:
+            while not self._agent_there:
+                self._check_boot_failure()
+                limit = deadline
+                if self._ready_line_at is not None:
+                    limit = min(limit, self._ready_line_at + _AGENT_GRACE)
+                left = limit - time.monotonic()
+                if left <= 0:
+                    raise self._silent(timeout)
+                self._changed.wait(left)
+
+    def _check_boot_failure(self) -> None:
+        if self._cancelled:
+            raise LabStateError(f"{self.name}: the start was given up")
+        if not (self._crashed or self._stopped):
+            return
+        text = self.boot_text()
+        if panic := console_log.panic_text(text):
+            raise BootPanic(self.name, "the kernel panicked while it booted", panic)
+        if self._crashed:
+            raise BootPanic(
+                self.name, "the guest reported a panic while it booted",
+                console_log.last_lines(text),
+            )
+        raise QemuDied(
+            self.name, "QEMU ended while the guest booted",
+            self.qemu_log() or console_log.last_lines(text),
+        )
+
+    def _silent(self, timeout: float) -> BootError:
+        text = self.boot_text()
+        if panic := console_log.panic_text(text):
+            return BootPanic(self.name, "the kernel panicked while it booted", panic)
+        last = console_log.last_lines(text) or "(the console is empty)"
+        reached = [stage for stage, _ in console_log.stages(text)]
+        if reached:
+            return AgentSilent(
+                self.name, f"the guest agent does not answer (last stage: {reached[-1]})", last
+            )
+        return BootTimeout(self.name, f"no sign of the guest's init within {timeout:g} s", last)
+
+    def cancel(self) -> None:
+        """Make a wait_ready() in another thread give up."""
+        with self._changed:
+            self._cancelled = True
+            self._changed.notify_all()
+
+    def kill(self) -> None:
+        """Kill QEMU at once, as if the machine lost its power; returns when it is gone.
+
+        Without effect if the guest does not run. Shared memory keeps what had reached it.
+        """
+        with self._changed:
+            watched = self._domain is not None
+        if process.kill_guests(self.files.directory) and watched:
+            self._wait_until(lambda: self._stopped, 30, "is killed, but libvirt does not notice")
+
+    def panic(self) -> None:
+        """Panic the guest's kernel with an NMI; returns when it has panicked.
+
+        The guest stays, halted, for a debugger, until restart() or kill().
+        """
+        domain = self._running_domain()
+        if self.panicked():
+            return
+        try:
+            domain.injectNMI()
+        except libvirt.libvirtError as error:
+            raise LabStateError(f"{self.name}: cannot be panicked: {error}") from error
+        self._wait_until(
+            lambda: self._crashed or self._stopped, 60, "did not panic although it got an NMI"
+        )
+
+    def _wait_until(self, reached: Callable[[], bool], timeout: float, otherwise: str) -> None:
+        with self._changed:
+            if not self._changed.wait_for(reached, timeout):
+                raise LabStateError(f"{self.name}: {otherwise} (waited {timeout:g} s)")
+
+    def release(self) -> None:
+        """Stop listening to the guest's events. The guest runs on."""
+        self._connection.ignore(self.description.uuid)
+
+    # Questions.
+
+    def is_running(self) -> bool:
+        """Whether a QEMU process of this guest exists (a panicked guest counts)."""
+        return self.pid() is not None
+
+    def panicked(self) -> bool:
+        """Whether the guest's kernel has panicked."""
+        with self._changed:
+            return self._crashed
+
+    def pid(self) -> int | None:
+        """Return the process id of QEMU on this machine, or None."""
+        return next(iter(process.find_guests(self.files.directory)), None)
+
+    def boot_text(self) -> str:
+        """Return the console since the guest's last start."""
+        return self.console.boot_text()
+
+    def console_text(self, offset: int = 0) -> str:
+        """Return the console log from byte `offset` on."""
+        return self.console.text(offset)
+
+    def console_offset(self) -> int:
+        """Return the size of the console log in bytes."""
+        return self.console.offset()
+
+    def qemu_log(self) -> str:
+        """Return what QEMU wrote to stderr at its last start (embedded driver only)."""
+        root = self._connection.embedded_root()
+        if root is None:
+            return ""
+        try:
+            path = root / "log" / "qemu" / f"{self.description.domain_name}.log"
+            text = path.read_text(errors="replace")
+        except OSError:
+            return ""
+        last_start = text.rpartition(": starting up libvirt")[2]
+        return "\n".join(line for line in last_start.splitlines() if "qemu-system" in line
+                         and not line.startswith(("/", "-")))
+
+    def xml(self) -> str:
+        """Return the libvirt XML of the guest as it was started."""
+        return self.files.description.read_text()
+
+    # Work in the guest.
+
+    def _running_domain(self) -> Any:
+        with self._changed:
+            if self._domain is None:
+                raise LabStateError(
+                    f"{self.name} does not run; `famlab restart {self.name}` starts it"
+                )
+            return self._domain
+
+    def agent(self) -> Agent:
+        """Return the agent of the running guest. Raises LabStateError if there is none."""
+        self._running_domain()
+        with self._changed:
+            if self._crashed:
+                raise LabStateError(
+                    f"{self.name} has panicked; `famlab log {self.name}` shows why, "
+                    f"`famlab restart {self.name}` starts it again"
+                )
+            # After a re-attach libvirt needs a moment to find the agent.
+            self._changed.wait_for(lambda: self._agent_there or self._stopped, _AGENT_GRACE)
+            if not self._agent_there or self._agent is None:
+                raise AgentError(f"{self.name}: the guest agent is not connected")
+            return self._agent
+
+    def run(
+        self, args: Sequence[str], *, timeout: float | None = None, check: bool = False,
+        input: bytes | None = None,  # noqa: A002 (the name that subprocess.run has)
+    ) -> CommandResult:
+        """Run a command in the guest to its end; see Agent.run."""
+        return self.agent().run(args, timeout=timeout, check=check, stdin=input)
+
+    def push(self, local: Path | str, remote: str) -> None:
+        """Copy a file of this machine into the guest, with its permission bits."""
+        self.agent().push(Path(local), remote)
+
+    def pull(self, remote: str, local: Path | str) -> None:
+        """Copy a file of the guest to this machine."""
+        self.agent().pull(remote, Path(local))
+
+    def dax_devices(self) -> list[DaxDevice]:
+        """Return the guest's dax devices, in the order that is equal on all guests."""
+        return parse_dax_devices(self.run(["cat", "/run/famlab/dax"], check=True).text)
+
+    def dmesg(self) -> str:
+        """Return the guest kernel's log."""
+        return self.run(["dmesg"], check=True, timeout=60).stdout.decode(errors="replace")
+
+
+def _agent_connected(domain: Any) -> bool:
+    xml: str = domain.XMLDesc()
+    channel = xml.partition("name='org.qemu.guest_agent.0'")[2].partition(">")[0]
+    return "state='connected'" in channel
+
+
+def parse_dax_devices(text: str) -> list[DaxDevice]:
+    """Parse lines of `INDEX PATH SIZE MODE REGION`. Raises FamlabError for anything else."""
+    devices = []
+    for line in text.splitlines():
+        try:
+            index, path, size, mode, region = line.split()
+            devices.append(DaxDevice(int(index), path, int(size), mode, region))
+        except ValueError:
+            raise FamlabError(
+                f"/run/famlab/dax: found {line!r}; allowed: INDEX PATH SIZE MODE REGION"
+            ) from None
+    return devices

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that are the shared memory of a lab: sparse, zeroed when made, gone after down.
+
+A lab reaches them as LAB/memory/DEVICE, wherever they are.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from famlab_vm.errors import PrerequisiteMissing
+from famlab_vm.topology import Topology
+from famlab_vm.units import format_size
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (a fresh 0700 directory is made in it)
+_PREFIX = "famlab-"
+
+
+def free_bytes(directory: Path) -> int:
+    """Return the bytes that this user can still write to the file system of `directory`."""
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize
+
+
+def memory_files(topology: Topology, lab_directory: Path) -> dict[str, Path]:
+    """Return the file of each device by the device's name."""
+    return {device.name: lab_directory / "memory" / device.name for device in topology.devices}
+
+
+def create_memory(topology: Topology, lab_uuid: str, lab_directory: Path) -> None:
+    """Make one zeroed sparse file per device.
+
+    They go to /dev/shm if it has room for all of them when full, else to the file system of
+    `lab_directory`. Raises PrerequisiteMissing if neither has: a guest that touches memory with no
+    room behind it dies.
+    """
+    needed = topology.shared_size
+    link = lab_directory / "memory"
+    if _has_room(SHARED_MEMORY, needed):
+        target = SHARED_MEMORY / f"{_PREFIX}{lab_uuid}"
+        # The link comes first: from now on remove_memory finds the directory, even after a crash.
+        link.symlink_to(target)
+        target.mkdir(mode=0o700)
+    elif _has_room(lab_directory, needed):
+        link.mkdir(mode=0o700)
+    else:
+        raise PrerequisiteMissing(
+            f"topology {topology.name} needs {format_size(needed)} for shared memory; found free: "
+            f"{SHARED_MEMORY} {_free_text(SHARED_MEMORY)}, {lab_directory} "
+            f"{_free_text(lab_directory)}; free some, choose a smaller topology, or set "
+            "FAMLAB_RUN to a directory with room"
+        )
+    for device in topology.devices:
+        _sparse_file(link / device.name, device.size)
+
+
+def _has_room(directory: Path, needed: int) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK) and free_bytes(directory) >= needed
+
+
+def _free_text(directory: Path) -> str:
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return "(not writable)"
+    return f"{free_bytes(directory) >> 20}M"
+
+
+def _sparse_file(path: Path, size: int) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def memory_directory(lab_directory: Path) -> Path | None:
+    """Return the directory outside `lab_directory` that holds the memory files, if there is one."""
+    link = lab_directory / "memory"
+    if not link.is_symlink():
+        return None
+    target = link.readlink()
+    # Nothing but what create_memory makes is ever removed.
+    if target.parent != SHARED_MEMORY or not target.name.startswith(_PREFIX):
+        return None
+    return target
+
+
+def remove_memory(lab_directory: Path) -> None:
+    """Remove what create_memory made; without effect where it is gone already."""
+    target = memory_directory(lab_directory)
+    if target is not None and target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    link = lab_directory / "memory"
+    if link.is_symlink():
+        link.unlink()
+    elif link.is_dir():
+        shutil.rmtree(link)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where things are on this machine: the run directory, the cache, and what make has built."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from famlab_vm.errors import PrerequisiteMissing, UsageError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+_LAB_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
+MAXIMUM_HOSTS = 8
+_HOST_NAME = re.compile(rf"host[0-{MAXIMUM_HOSTS - 1}]")
+
+# A Unix socket address holds 107 bytes of path (sun_path). The longest one below a run directory
+# is libvirt's monitor: LAB(24)/libvirt/lib/qemu/domain-NNNN-NAME(20)/monitor.sock.
+_SOCKET_PATH_BYTES = 107
+_BELOW_RUN_DIRECTORY = len("/" + "l" * 24 + "/libvirt/lib/qemu/domain-9999-" + "n" * 20)
+_BELOW_RUN_DIRECTORY += len("/monitor.sock")
+
+
+def check_lab_name(name: str) -> str:
+    """Return `name` if it can name a lab. Raises UsageError."""
+    if not _LAB_NAME.fullmatch(name):
+        raise UsageError(
+            f"lab name: found {name!r}; allowed: a-z, 0-9 and -, at most 24, not starting with -"
+        )
+    return name
+
+
+def check_host_name(name: str) -> str:
+    """Return `name` if it can name a host. Raises UsageError."""
+    if not _HOST_NAME.fullmatch(name):
+        raise UsageError(f"host: found {name!r}; allowed: host0 to host{MAXIMUM_HOSTS - 1}")
+    return name
+
+
+def run_directory() -> Path:
+    """Return the directory of all labs' run files, created with mode 0700 if it is not there.
+
+    FAMLAB_RUN, else XDG_RUNTIME_DIR/famlab, else /run/famlab (root) or /tmp/famlab-UID.
+    Raises UsageError if it cannot be used safely.
+    """
+    if chosen := os.environ.get("FAMLAB_RUN"):
+        path = Path(os.path.abspath(chosen))
+    elif runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        path = Path(runtime) / "famlab"
+    elif os.geteuid() == 0:
+        path = Path("/run/famlab")
+    else:
+        path = Path(f"/tmp/famlab-{os.geteuid()}")  # noqa: S108 (its owner is checked below)
+    longest = _SOCKET_PATH_BYTES - _BELOW_RUN_DIRECTORY
+    if len(os.fsencode(path)) > longest:
+        raise UsageError(
+            f"run directory: found {path} ({len(os.fsencode(path))} bytes); allowed: {longest} "
+            "bytes, because Unix socket paths are short; set FAMLAB_RUN to a shorter path"
+        )
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise UsageError(f"run directory {path}: {error.strerror}; set FAMLAB_RUN") from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise UsageError(f"run directory {path}: not a directory of this user; set FAMLAB_RUN")
+    if status.st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def cache_directory() -> Path:
+    """Return the cache that all clones share: FAMLAB_CACHE, else XDG_CACHE_HOME/famlab."""
+    if chosen := os.environ.get("FAMLAB_CACHE"):
+        return Path(os.path.abspath(chosen))
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "famlab"
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """The files that guests are started from."""
+
+    kernel: Path
+    image: Path
+    share: Path
+    qemu: Path
+
+    @classmethod
+    def find(
+        cls, kernel: str | None = None, qemu: str | None = None, share: str | None = None
+    ) -> Artifacts:
+        """Find them: arguments, else KERNEL, KERNEL_FLAVOR and QEMU, else what make has built.
+
+        Paths are resolved, because the links in build/ may move to new cache entries while a lab
+        runs. Raises PrerequisiteMissing with the make target that builds what is missing.
+        """
+        build = REPOSITORY / "build"
+        flavor = os.environ.get("KERNEL_FLAVOR") or "default"
+        if flavor not in ("default", "debug"):
+            raise UsageError(f"KERNEL_FLAVOR: found {flavor!r}; allowed: default, debug")
+        kernel_link = "kernel" if flavor == "default" else "kernel-debug"
+        kernel = kernel or os.environ.get("KERNEL") or str(build / kernel_link / "vmlinux")
+        qemu = qemu or os.environ.get("QEMU") or str(build / "qemu-system-x86_64")
+        if "/" not in qemu:
+            qemu = shutil.which(qemu) or qemu
+        artifacts = cls(
+            _existing("kernel", kernel, "make kernel", "KERNEL"),
+            _existing("guest image", str(build / "image" / "root.erofs"), "make image", None),
+            _existing("guest binaries", share or str(build / "guest"), "make guest", None),
+            _existing("QEMU", qemu, "make tree", "QEMU"),
+        )
+        if not os.access(artifacts.qemu, os.X_OK):
+            raise PrerequisiteMissing(f"QEMU: {artifacts.qemu} is not executable")
+        return artifacts
+
+
+def _existing(what: str, path: str, target: str, variable: str | None) -> Path:
+    try:
+        return Path(path).resolve(strict=True)
+    except (OSError, RuntimeError):
+        other = f", or set {variable}=" if variable else ""
+        raise PrerequisiteMissing(f"{what}: {path} is not there; run `{target}`{other}") from None

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finding and killing the QEMU processes of guests without asking libvirt.
+
+A guest's QEMU is known by its gdb socket, a path below the guest's own directory that stands on
+its command line. So a reused process id is never hit, and a lab's guests are found even when the
+files that described them are gone.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from pathlib import Path
+
+
+def command_line(pid: int) -> list[str]:
+    """Return the arguments of process `pid`; empty if it is gone or a kernel thread."""
+    try:
+        data = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return [os.fsdecode(word) for word in data.rstrip(b"\0").split(b"\0")] if data else []
+
+
+def _is_guest(pid: int, directory: Path) -> bool:
+    words = command_line(pid)
+    prefix = f"unix:{directory}/".replace(",", ",,")
+    return any(
+        word == "-gdb" and following.startswith(prefix)
+        for word, following in zip(words, words[1:], strict=False)
+    )
+
+
+def find_guests(directory: Path) -> list[int]:
+    """Return the ids of the QEMU processes whose guest's files are below `directory`."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if _is_guest(pid, directory)]
+
+
+def kill_guests(directory: Path, timeout: float = 10.0) -> list[int]:
+    """Kill the guests below `directory` with SIGKILL and wait until they are gone.
+
+    Returns the ids that were killed. Raises TimeoutError if the kernel does not end one within
+    `timeout` seconds (a process in uninterruptible sleep).
+    """
+    return [pid for pid in find_guests(directory) if _kill(pid, directory, timeout)]
+
+
+def _kill(pid: int, directory: Path, timeout: float) -> bool:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # Asked again with the process pinned: only now the id cannot be another process's.
+        if not _is_guest(pid, directory):
+            return False
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        if not select.select([descriptor], [], [], timeout)[0]:
+            raise TimeoutError(f"process {pid} does not end {timeout:.0f} s after SIGKILL")
+        return True
+    finally:
+        os.close(descriptor)

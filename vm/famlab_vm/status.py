@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `famlab status` shows. It reads files and /proc only, so it never waits for anybody."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from famlab_vm import process
+from famlab_vm.console import Console, panic_text
+from famlab_vm.state import LabState
+
+
+def lab_status(state: LabState) -> dict[str, Any]:
+    """Return one lab and its hosts as plain values; times in seconds."""
+    return {
+        "name": state.name,
+        "phase": state.phase,
+        "up_seconds": round(time.time() - state.created),
+        "topology": state.topology.name,
+        "shared_bytes": state.topology.shared_size,
+        "dax": state.dax,
+        "workload": state.workload.name,
+        "accelerator": "kvm" if state.kvm else "tcg",
+        "accelerator_reason": state.accelerator_reason,
+        "kernel": str(state.artifacts.kernel),
+        "qemu": str(state.artifacts.qemu),
+        "uri": state.uri,
+        "directory": str(state.directory),
+        "hosts": [_host_status(state, host) for host in sorted(state.hosts)],
+    }
+
+
+def _host_status(state: LabState, host: str) -> dict[str, Any]:
+    files = state.guest(host).files
+    pid = next(iter(process.find_guests(files.directory)), None)
+    word = "stopped"
+    if pid is not None:
+        word = "panicked" if panic_text(Console(files.console_log).boot_text()) else "running"
+    return {"name": host, "state": word, "pid": pid, "uuid": state.hosts[host]}
+
+
+def describe(lab: dict[str, Any]) -> str:
+    """Return a lab's status for people."""
+    minutes, seconds = divmod(lab["up_seconds"], 60)
+    lines = [
+        f"lab {lab['name']}: {lab['phase']} for {minutes}m{seconds:02}s, topology "
+        f"{lab['topology']}, {lab['dax']}, workload {lab['workload']}",
+        f"  {lab['accelerator_reason']}",
+    ]
+    for host in lab["hosts"]:
+        pid = f" (pid {host['pid']})" if host["pid"] else ""
+        lines.append(f"  {host['name']}: {host['state']}{pid}")
+    return "\n".join(lines)

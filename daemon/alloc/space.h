@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <random>
@@ -49,13 +48,11 @@ class Space {
   media::FileMap allocate(uint64_t size, const Interleave& interleave, uint64_t owner,
                           std::mt19937_64& random);
 
-  // Marks the runs of a map read from the log (validated: inside the device) as used. Overlapping
-  // parts keep their first owner and are returned; with `all_or_nothing` an overlap changes
-  // nothing.
-  std::vector<Collision> reserve(const media::FileMap& map, uint64_t owner,
-                                 bool all_or_nothing = true);
+  // Marks the runs of a map read from the log (validated: inside the device) as used, or, if any
+  // part of it has an owner already (itself included), changes nothing and returns those parts.
+  std::vector<Collision> reserve(const media::FileMap& map, uint64_t owner);
 
-  // Gives back what allocate() or an overlap-free reserve() took for `map`.
+  // Gives back what allocate() or reserve() took for `map`.
   void release(const media::FileMap& map);
 
   uint64_t capacity() const noexcept { return capacity_; }
@@ -74,6 +71,8 @@ class Space {
     uint64_t owner = 0;
   };
 
+  // First used run that ends after `offset`.
+  std::map<uint64_t, Run>::const_iterator first_run_after(uint64_t offset) const;
   std::optional<uint64_t> first_fit(uint64_t length, uint64_t begin, uint64_t end) const;
   void take(uint64_t begin, uint64_t end, uint64_t owner);
   void give_back(uint64_t begin, uint64_t end);

@@ -44,7 +44,13 @@ class Reader {
   // Reads the one entry `index` (at most last_index), wherever the cursor is.
   media::Decoded<media::LogEntry> read_entry(uint64_t index);
 
+  // Whether entry `index` was written completely, sound or not; read as read_entry() does.
+  bool is_intact(uint64_t index);
+
  private:
+  // Decodes an entry that has been acquired; acquires it once more if it is not sound.
+  media::Decoded<media::LogEntry> decode(uint64_t index);
+
   memory::SharedMemory& memory_;
   media::Superblock superblock_;
   uint64_t cursor_ = 0;

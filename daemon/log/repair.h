@@ -20,9 +20,10 @@ struct RepairPlan {
 };
 
 // Looks at the entries around next_index, changes nothing. Sound entries at and after next_index
-// were stored by an append that did not come to announce them and are kept; announced entries at
-// the very end that are not sound are dropped. A bad entry with sound ones after it is damage that
-// no header can mend: the plan then leaves next_index where it is.
+// were stored by an append that did not come to announce them: they are kept. Announced entries at
+// the very end whose seqnum or CRC is wrong were never written: they are dropped. A bad entry with
+// an intact one after it is damage that no header can mend: the plan then leaves next_index where
+// it is.
 RepairPlan plan_repair(Reader& reader, const media::LogHeader& header);
 
 }  // namespace famfs::log

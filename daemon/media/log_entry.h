@@ -88,6 +88,9 @@ struct LogEntry {
 // payload.
 std::array<std::byte, kLogEntrySize> encode(const LogEntry& entry);
 
+// Whether seqnum and CRC are right: somebody wrote entry `index` completely.
+bool is_intact(std::span<const std::byte> bytes, uint64_t index);
+
 // Total over all input. Checks seqnum, CRC and every field against the format and the superblock's
 // limits (device size, log length, allocation unit). What several entries say together (duplicate
 // paths, overlapping extents) is for tree/ and alloc/.

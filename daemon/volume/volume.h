@@ -14,11 +14,11 @@
 
 #include "alloc/space.h"
 #include "base/uuid.h"
-#include "log/reader.h"
 #include "log/writer.h"
 #include "media/superblock.h"
 #include "memory/shared_memory.h"
 #include "tree/tree.h"
+#include "volume/follower.h"
 
 namespace famfs::volume {
 
@@ -40,15 +40,6 @@ struct CreateRequest {
   uint32_t gid = 0;
   uint64_t size = 0;                            // bytes, > 0 for a file
   std::optional<alloc::Interleave> interleave;  // contiguous without
-};
-
-// What one refresh() brought.
-struct RefreshResult {
-  uint64_t entries = 0;        // log entries taken
-  tree::NodeId first_new = 0;  // new nodes are first_new .. first_new + new_nodes - 1
-  uint64_t new_nodes = 0;
-  std::vector<media::Finding> notices;    // entries skipped this time
-  std::optional<media::Finding> stopped;  // why the log cannot be followed further, while so
 };
 
 struct SpaceNumbers {
@@ -76,7 +67,7 @@ struct Statistics {
 // on the master.
 //
 // Thread safety: every member may be called from any thread. Two locks, always taken in this order:
-//   state_mutex_  (shared for looking, exclusive for changing) guards tree, space and log cursor;
+//   state_mutex_  (shared for looking, exclusive for changing) guards contents and log cursor;
 //   media_mutex_  guards the bytes of superblock and log in the mapping, so that the acquire of one
 //                 thread and the decoding of another do not meet.
 // A TreeView holds state_mutex_ shared: do not call another member of Volume while one is alive in
@@ -94,7 +85,7 @@ class Volume {
                                       const OpenOptions& options);
   Volume(const Volume&) = delete;
   Volume& operator=(const Volume&) = delete;
-  ~Volume();
+  ~Volume() = default;
 
   // These take no lock and never change.
   Role role() const noexcept { return role_; }
@@ -102,7 +93,7 @@ class Volume {
   memory::SharedMemory& memory() const noexcept { return *memory_; }
 
   // True once another mkfs (or kill) has been seen; takes no lock, reads no shared memory.
-  bool superseded() const noexcept { return superseded_.load(std::memory_order_acquire); }
+  bool superseded() const noexcept { return follower_.superseded(); }
   // Throws ESTALE if superseded; takes no lock.
   void check_current() const;
 
@@ -153,33 +144,25 @@ class Volume {
   Volume(std::unique_ptr<memory::SharedMemory> memory, const media::Superblock& superblock,
          Role role);
 
-  void replay();
-  void complete_append();
-  std::optional<media::LogHeader> poll();
-  void follow(const media::LogHeader& header, RefreshResult& result);
-  std::optional<media::Finding> apply(const media::LogEntry& entry);
-  bool identity_matches();
-  [[noreturn]] void throw_stale() const;
+  // These want state_mutex_ held exclusively.
+  RefreshResult follow();
+  media::LogHeader complete_append(const media::LogHeader& header);
+  media::EntryBody place(const CreateRequest& request, tree::NodeId owner);
+  std::vector<media::EntryBody> place_all(std::span<const CreateRequest> requests, uint64_t index);
+  void undo(uint64_t nodes);
 
   std::unique_ptr<memory::SharedMemory> memory_;
   const media::Superblock superblock_;
   const Role role_;
-  std::atomic<bool> superseded_{false};
 
+  mutable std::mutex media_mutex_;
   mutable std::shared_mutex state_mutex_;
-  tree::Tree tree_;
-  alloc::Space space_;
-  log::Reader reader_;
+  Follower follower_;
+  log::Writer writer_;
   RefreshResult last_;
   std::mt19937_64 random_;
 
-  mutable std::mutex media_mutex_;
-
   std::atomic<uint64_t> refreshes_{0};
-  std::atomic<uint64_t> header_checks_{0};
-  std::atomic<uint64_t> identity_checks_{0};
-  std::atomic<uint64_t> entries_read_{0};
-  std::atomic<uint64_t> entries_skipped_{0};
   std::atomic<uint64_t> entries_appended_{0};
 };
 

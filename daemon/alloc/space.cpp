@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "alloc/space.h"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+
+#include "base/checked.h"
+#include "base/error.h"
+
+namespace famfs::alloc {
+namespace {
+
+[[noreturn]] void refuse(const char* parameter, uint64_t given, const std::string& allowed) {
+  throw base::Error(EINVAL, "{} is {}; allowed: {}", parameter, given, allowed);
+}
+
+uint64_t bucket_size(uint64_t device_size, uint64_t nbuckets) {
+  return base::round_down(device_size / nbuckets, media::kAllocationUnit);
+}
+
+}  // namespace
+
+void check_interleave(const Interleave& interleave, uint64_t device_size, uint64_t alloc_unit) {
+  if (interleave.nbuckets == 0 || interleave.nbuckets > kMaxBuckets) {
+    refuse("nbuckets", interleave.nbuckets, fmt::format("1 to {}", kMaxBuckets));
+  }
+  if (bucket_size(device_size, interleave.nbuckets) < kMinimumBucketSize) {
+    refuse("nbuckets", interleave.nbuckets,
+           fmt::format("at most {}, so that each bucket of the {}-byte device has {} bytes",
+                       device_size / kMinimumBucketSize, device_size, kMinimumBucketSize));
+  }
+  const uint64_t most = std::min<uint64_t>(interleave.nbuckets, media::kMaxStrips);
+  if (interleave.nstrips == 0 || interleave.nstrips > most) {
+    refuse("nstrips", interleave.nstrips,
+           fmt::format("1 to {} (no more than {} nor than nbuckets)", most, media::kMaxStrips));
+  }
+  if (!std::has_single_bit(interleave.chunk_size) || interleave.chunk_size % alloc_unit != 0) {
+    refuse("chunk_size", interleave.chunk_size,
+           fmt::format("a power of two that is a multiple of {}", alloc_unit));
+  }
+}
+
+Space::Space(const media::Superblock& superblock)
+    : capacity_(superblock.device_size), unit_(superblock.alloc_unit) {
+  free_runs_.emplace(0, capacity_);
+  take(0, media::file_space_offset(superblock.log_len), 0);
+}
+
+media::FileMap Space::allocate(uint64_t size, uint64_t owner) {
+  if (size == 0) throw base::Error(EINVAL, "file size is 0; allowed: 1 or more");
+  const auto length = base::round_up(size, media::kAllocationUnit);
+  const auto begin = length ? first_fit(*length, 0, capacity_) : std::nullopt;
+  if (!begin) {
+    throw base::Error(ENOSPC, "no room for {} bytes: {} are free, the largest free run has {}",
+                      size, free(), largest_free_run());
+  }
+  take(*begin, *begin + *length, owner);
+  return {0, {{0, *begin, *length}}};
+}
+
+media::FileMap Space::allocate(uint64_t size, const Interleave& interleave, uint64_t owner,
+                               std::mt19937_64& random) {
+  check_interleave(interleave, capacity_, unit_);
+  if (size < interleave.chunk_size) return allocate(size, owner);
+  // A chunk below 2 MiB still gets strips in whole 2 MiB units, as every extent of the format.
+  const auto row = base::checked_multiply(interleave.chunk_size, interleave.nstrips);
+  const auto rounded =
+      row ? base::checked_multiply(base::divide_up(size, *row), interleave.chunk_size)
+          : std::nullopt;
+  const auto length = rounded ? base::round_up(*rounded, media::kAllocationUnit) : std::nullopt;
+  media::FileMap map{interleave.chunk_size, {}};
+  if (length) {
+    const uint64_t bucket = bucket_size(capacity_, interleave.nbuckets);
+    std::vector<uint64_t> order(interleave.nbuckets);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), random);
+    for (const uint64_t at : order) {
+      if (map.extents.size() == interleave.nstrips) break;
+      const auto begin = first_fit(*length, at * bucket, (at + 1) * bucket);
+      if (begin) map.extents.push_back({0, *begin, *length});
+    }
+  }
+  if (map.extents.size() < interleave.nstrips) {
+    throw base::Error(
+        ENOSPC, "no room for {} bytes in {} strips: {} of {} buckets have a run of {} bytes", size,
+        interleave.nstrips, map.extents.size(), interleave.nbuckets, length.value_or(UINT64_MAX));
+  }
+  // Different buckets do not overlap, so taking at the end takes the same runs.
+  for (const media::Extent& strip : map.extents) {
+    take(strip.offset, strip.offset + strip.length, owner);
+  }
+  return map;
+}
+
+std::vector<Collision> Space::reserve(const media::FileMap& map, uint64_t owner) {
+  std::vector<Collision> collisions;
+  for (size_t i = 0; i < map.extents.size(); ++i) {
+    const media::Extent& extent = map.extents[i];
+    const uint64_t end = extent.offset + extent.length;
+    for (auto run = first_run_after(extent.offset); run != used_runs_.end() && run->first < end;
+         ++run) {
+      const uint64_t begin = std::max(extent.offset, run->first);
+      collisions.push_back({{0, begin, std::min(end, run->second.end) - begin}, run->second.owner});
+    }
+    if (collisions.empty()) {
+      take(extent.offset, end, owner);
+      continue;
+    }
+    // Undoes the extents before this one.
+    for (size_t j = 0; j < i; ++j) {
+      give_back(map.extents[j].offset, map.extents[j].offset + map.extents[j].length);
+    }
+    break;
+  }
+  return collisions;
+}
+
+void Space::release(const media::FileMap& map) {
+  for (const media::Extent& extent : map.extents) {
+    give_back(extent.offset, extent.offset + extent.length);
+  }
+}
+
+uint64_t Space::largest_free_run() const noexcept {
+  uint64_t largest = 0;
+  for (const auto& [begin, end] : free_runs_) largest = std::max(largest, end - begin);
+  return largest;
+}
+
+uint64_t Space::used_within(uint64_t offset, uint64_t length) const {
+  const uint64_t end = base::checked_add(offset, length).value_or(UINT64_MAX);
+  uint64_t used = 0;
+  for (auto run = first_run_after(offset); run != used_runs_.end() && run->first < end; ++run) {
+    const uint64_t begin = std::max(offset, run->first);
+    used += std::min(end, run->second.end) - begin;
+  }
+  return used;
+}
+
+std::vector<uint64_t> Space::owners_within(uint64_t offset, uint64_t length) const {
+  const uint64_t end = base::checked_add(offset, length).value_or(UINT64_MAX);
+  std::vector<uint64_t> owners;
+  for (auto run = first_run_after(offset); run != used_runs_.end() && run->first < end; ++run) {
+    const uint64_t owner = run->second.owner;
+    if (owner != 0 && std::find(owners.begin(), owners.end(), owner) == owners.end()) {
+      owners.push_back(owner);
+    }
+  }
+  return owners;
+}
+
+std::map<uint64_t, Space::Run>::const_iterator Space::first_run_after(uint64_t offset) const {
+  auto run = used_runs_.upper_bound(offset);
+  return run != used_runs_.begin() && std::prev(run)->second.end > offset ? std::prev(run) : run;
+}
+
+std::optional<uint64_t> Space::first_fit(uint64_t length, uint64_t begin, uint64_t end) const {
+  end = std::min(end, capacity_);
+  auto run = free_runs_.upper_bound(begin);
+  if (run != free_runs_.begin()) --run;
+  for (; run != free_runs_.end() && run->first < end; ++run) {
+    // Runs may begin or end off the 2 MiB grid if the file system's allocation unit is smaller.
+    const auto from = base::round_up(std::max(begin, run->first), media::kAllocationUnit);
+    const uint64_t to = std::min(end, run->second);
+    if (from && *from < to && length <= to - *from) return from;
+  }
+  return std::nullopt;
+}
+
+void Space::take(uint64_t begin, uint64_t end, uint64_t owner) {
+  auto run = std::prev(free_runs_.upper_bound(begin));
+  const auto [free_begin, free_end] = *run;
+  free_runs_.erase(run);
+  if (free_begin < begin) free_runs_.emplace(free_begin, begin);
+  if (end < free_end) free_runs_.emplace(end, free_end);
+  used_runs_[begin] = {end, owner};
+  used_ += end - begin;
+}
+
+void Space::give_back(uint64_t begin, uint64_t end) {
+  used_runs_.erase(begin);
+  used_ -= end - begin;
+  auto next = free_runs_.upper_bound(begin);
+  if (next != free_runs_.end() && next->first == end) {
+    end = next->second;
+    next = free_runs_.erase(next);
+  }
+  if (next != free_runs_.begin() && std::prev(next)->second == begin) {
+    std::prev(next)->second = end;
+  } else {
+    free_runs_.emplace(begin, end);
+  }
+}
+
+}  // namespace famfs::alloc

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "log/reader.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace famfs::log {
+namespace {
+
+const media::Finding* first_damage(const std::vector<media::Finding>& findings) {
+  const auto found = std::find_if(
+      findings.begin(), findings.end(),
+      [](const media::Finding& finding) { return finding.severity == media::Severity::kDamage; });
+  return found == findings.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+Reader::Reader(memory::SharedMemory& memory, const media::Superblock& superblock)
+    : memory_(memory), superblock_(superblock) {}
+
+media::Decoded<media::LogHeader> Reader::read_header() {
+  return media::decode_log_header(memory_.acquire(media::kLogOffset, media::kLogHeaderSize),
+                                  superblock_.log_len);
+}
+
+media::Decoded<media::LogEntry> Reader::decode(uint64_t index) {
+  const uint64_t offset = media::log_entry_offset(index);
+  auto decoded =
+      media::decode_log_entry(memory_.view(offset, media::kLogEntrySize), index, superblock_);
+  if (decoded.value) return decoded;
+  // The reference announces an entry without a fence in between, so its lines may arrive after the
+  // header's: look once more at what is in memory now.
+  return media::decode_log_entry(memory_.acquire(offset, media::kLogEntrySize), index, superblock_);
+}
+
+Batch Reader::read(const media::LogHeader& header, uint64_t limit) {
+  Batch batch;
+  batch.end = cursor_;
+  if (header.next_index <= cursor_) return batch;
+  const uint64_t end = cursor_ + std::min(limit, header.next_index - cursor_);
+  memory_.acquire(media::log_entry_offset(cursor_), (end - cursor_) * media::kLogEntrySize);
+  batch.entries.reserve(end - cursor_);
+  for (; batch.end < end; ++batch.end) {
+    auto decoded = decode(batch.end);
+    if (!decoded.value) {
+      batch.stopped = *first_damage(decoded.findings);
+      break;
+    }
+    batch.entries.push_back(std::move(*decoded.value));
+    std::move(decoded.findings.begin(), decoded.findings.end(), std::back_inserter(batch.notices));
+  }
+  return batch;
+}
+
+media::Decoded<media::LogEntry> Reader::read_entry(uint64_t index) {
+  memory_.acquire(media::log_entry_offset(index), media::kLogEntrySize);
+  return decode(index);
+}
+
+bool Reader::is_intact(uint64_t index) {
+  const uint64_t offset = media::log_entry_offset(index);
+  return media::is_intact(memory_.acquire(offset, media::kLogEntrySize), index) ||
+         media::is_intact(memory_.acquire(offset, media::kLogEntrySize), index);
+}
+
+}  // namespace famfs::log

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "log/writer.h"
+
+#include <array>
+#include <vector>
+
+#include "base/error.h"
+
+namespace famfs::log {
+
+media::LogHeader Writer::append(const media::LogHeader& header,
+                                std::span<const media::EntryBody> bodies) {
+  if (header.next_seqnum != header.next_index) {
+    throw base::Error(EUCLEAN, "log header: next_seqnum is {}; allowed: {}, equal to next_index",
+                      header.next_seqnum, header.next_index);
+  }
+  const uint64_t first = header.next_index;
+  const uint64_t capacity = media::log_capacity(superblock_.log_len);
+  if (first > capacity || bodies.size() > capacity - first) {
+    throw base::Error(ENOSPC, "the log is full: {} of {} entries are used and {} more do not fit",
+                      first, capacity, bodies.size());
+  }
+  if (bodies.empty()) return header;
+
+  // Encoding may throw, so it is complete before the first store.
+  std::vector<std::array<std::byte, media::kLogEntrySize>> images;
+  images.reserve(bodies.size());
+  for (uint64_t i = 0; i < bodies.size(); ++i) {
+    images.push_back(media::encode({first + i, bodies[i]}));
+  }
+  const uint64_t offset = media::log_entry_offset(first);
+  const uint64_t length = images.size() * media::kLogEntrySize;
+  memory_.store(offset, std::as_bytes(std::span(images)));
+  // The entries are in memory before the header that announces them can be.
+  memory_.publish(offset, length);
+
+  set_next(first + bodies.size());
+  media::LogHeader announced = header;
+  announced.next_seqnum = announced.next_index = first + bodies.size();
+  return announced;
+}
+
+void Writer::set_next(uint64_t next) {
+  // The line may be evicted between the two stores; next_index goes second because it alone tells
+  // readers how far to read.
+  memory_.store_word(media::kLogOffset + media::kNextSeqnumOffset, next);
+  memory_.store_word(media::kLogOffset + media::kNextIndexOffset, next);
+  memory_.publish(media::kLogOffset, media::kLogHeaderSize);
+}
+
+void Writer::create() {
+  memory_.store_zeros(media::kLogOffset, superblock_.log_len);
+  media::LogHeader header;
+  header.log_len = superblock_.log_len;
+  header.last_index = media::log_capacity(superblock_.log_len) - 1;
+  memory_.store(media::kLogOffset, media::encode(header));
+  memory_.publish(media::kLogOffset, superblock_.log_len);
+}
+
+}  // namespace famfs::log

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "volume/check.h"
+
+#include <iterator>
+#include <mutex>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "log/reader.h"
+#include "volume/contents.h"
+#include "volume/follower.h"
+
+namespace famfs::volume {
+namespace {
+
+// Moves `findings` to the end of `report`'s.
+void add(CheckReport& report, std::vector<media::Finding> findings) {
+  std::move(findings.begin(), findings.end(), std::back_inserter(report.findings));
+}
+
+void check_entries(log::Reader& reader, uint64_t count, Contents& contents, CheckReport& report) {
+  for (uint64_t index = 0; index < count; ++index) {
+    auto entry = reader.read_entry(index);
+    add(report, std::move(entry.findings));
+    if (!entry.value) {
+      ++report.bad_entries;
+      continue;
+    }
+    if (auto finding = contents.add(*entry.value)) {
+      finding->field == "fmap" ? ++report.collisions : ++report.bad_entries;
+      report.findings.push_back(*std::move(finding));
+      continue;
+    }
+    const auto* file = std::get_if<media::FileEntry>(&entry.value->body);
+    if (file != nullptr && file->map.interleaved()) ++report.interleaved_files;
+  }
+}
+
+// Sound entries after the last announced one: an append that a crash cut short, or files that a
+// damaged next_index hides.
+void check_unannounced(log::Reader& reader, const media::LogHeader& header, CheckReport& report) {
+  uint64_t next = header.next_index;
+  while (next <= header.last_index && reader.read_entry(next).value) ++next;
+  if (next == header.next_index) return;
+  report.findings.push_back(
+      {media::Severity::kNotice, media::Area::kLogHeader, 0, "next_index",
+       std::to_string(header.next_index),
+       fmt::format("{}, as the entries up to there are sound (mounting on the "
+                   "master announces them)",
+                   next)});
+}
+
+void add_numbers(const Contents& contents, uint64_t nbuckets, CheckReport& report) {
+  report.files = contents.tree.files();
+  report.directories = contents.tree.directories() - 1;
+  report.file_bytes = contents.tree.file_bytes();
+  report.capacity = contents.space.capacity();
+  report.used = contents.space.used();
+  report.free = contents.space.free();
+  if (nbuckets == 0) return;
+  report.bucket_size = base::round_down(report.capacity / nbuckets, media::kAllocationUnit);
+  for (uint64_t i = 0; i < nbuckets; ++i) {
+    report.bucket_used.push_back(
+        contents.space.used_within(i * report.bucket_size, report.bucket_size));
+  }
+}
+
+}  // namespace
+
+CheckReport check(memory::SharedMemory& memory, const CheckOptions& options) {
+  if (options.nbuckets > alloc::kMaxBuckets) {
+    throw base::Error(EINVAL, "nbuckets is {}; allowed: 1 to {}", options.nbuckets,
+                      alloc::kMaxBuckets);
+  }
+  CheckReport report;
+  const uint64_t readable = std::min(memory.size(), media::kSuperblockSize);
+  auto superblock = media::decode_superblock(memory.acquire(0, readable), memory.size());
+  add(report, std::move(superblock.findings));
+  if (!superblock.value) return report;
+  report.superblock = superblock.value;
+  report.role =
+      superblock.value->system_uuid == options.system_uuid ? Role::kMaster : Role::kClient;
+  report.entries_capacity = media::log_capacity(superblock.value->log_len);
+
+  log::Reader reader(memory, *superblock.value);
+  Contents contents(*superblock.value);
+  auto header = reader.read_header();
+  add(report, std::move(header.findings));
+  report.log_header = header.value;
+  if (header.value) {
+    report.entries_used = header.value->next_index;
+    check_entries(reader, header.value->next_index, contents, report);
+    check_unannounced(reader, *header.value, report);
+  }
+  add_numbers(contents, options.nbuckets, report);
+  if (!media::is_same_file_system(memory.acquire(0, memory::kCacheLine),
+                                  superblock.value->fs_uuid)) {
+    throw base::Error(ESTALE, "{} was made anew while it was checked: check it again",
+                      memory.name());
+  }
+  return report;
+}
+
+ReplayReport replay(memory::SharedMemory& memory,
+                    const std::function<void(const media::LogEntry&)>& played) {
+  std::mutex media_mutex;
+  Follower follower(memory, load_superblock(memory), media_mutex);
+  RefreshResult result = follower.follow(played);
+  if (result.stopped && result.stopped->area == media::Area::kLogHeader) {
+    throw base::Error(EUCLEAN, "{}: {}", memory.name(), media::to_string(*result.stopped));
+  }
+  return {.entries = result.entries,
+          .files = follower.contents().tree.files(),
+          .directories = follower.contents().tree.directories() - 1,
+          .notices = std::move(result.notices),
+          .stopped = std::move(result.stopped)};
+}
+
+}  // namespace famfs::volume

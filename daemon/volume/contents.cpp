@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "volume/contents.h"
+
+#include <fmt/format.h>
+
+#include "media/path.h"
+
+namespace famfs::volume {
+
+std::optional<media::Finding> Contents::add(const media::LogEntry& entry) {
+  if (auto finding = tree.insert(entry)) return finding;
+  const auto* file = std::get_if<media::FileEntry>(&entry.body);
+  if (file == nullptr) return std::nullopt;
+  const auto collisions = space.reserve(file->map, tree.count());
+  if (collisions.empty()) return std::nullopt;
+
+  const alloc::Collision& first = collisions.front();
+  // An owner that is the new node itself means two extents of one file.
+  const std::string owner = media::printable(tree.path_of(first.owner));
+  tree.rollback(tree.count() - 1);
+  return media::Finding{media::Severity::kDamage,
+                        media::Area::kLogEntry,
+                        entry.index,
+                        "fmap",
+                        fmt::format("{} bytes at {} of '{}' that overlap '{}'", first.extent.length,
+                                    first.extent.offset, media::printable(file->path), owner),
+                        "space that no file uses"};
+}
+
+void Contents::rollback(uint64_t nodes) {
+  for (uint64_t id = tree.count(); id > nodes; --id) space.release(tree.find(id)->map);
+  tree.rollback(nodes);
+}
+
+}  // namespace famfs::volume

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "volume/format.h"
+
+#include <bit>
+#include <string>
+
+#include "base/error.h"
+#include "log/writer.h"
+#include "memory/shared_memory.h"
+
+namespace famfs::volume {
+namespace {
+
+constexpr uint64_t kMagicLength = sizeof(uint64_t);
+
+void check_size(const memory::SharedMemory& memory, uint64_t log_len) {
+  if (!memory.writable()) {
+    throw base::Error(EROFS, "{} is opened read-only", memory.name());
+  }
+  if (!std::has_single_bit(log_len) || log_len < media::kMinimumLogLength) {
+    throw base::Error(EINVAL, "log length is {}; allowed: a power of two from {}", log_len,
+                      media::kMinimumLogLength);
+  }
+  if (memory.size() < media::kMinimumDeviceSize) {
+    throw base::Error(ENOSPC, "{} has {} bytes; a famfs needs {} or more", memory.name(),
+                      memory.size(), media::kMinimumDeviceSize);
+  }
+  // At least one file must fit behind the log.
+  if (log_len > memory.size() - media::kLogOffset - media::kAllocationUnit) {
+    throw base::Error(ENOSPC, "{} has {} bytes, too few for a log of {} and a file", memory.name(),
+                      memory.size(), log_len);
+  }
+}
+
+void refuse_existing(memory::SharedMemory& memory) {
+  const auto bytes = memory.acquire(0, media::kSuperblockSize);
+  if (!media::has_superblock_magic(bytes)) return;
+  const auto decoded = media::decode_superblock(bytes, memory.size());
+  const std::string whose =
+      decoded.value ? fmt::format("file system {} of host {}", decoded.value->fs_uuid.to_string(),
+                                  decoded.value->system_uuid.to_string())
+                    : fmt::format("damaged: {}", media::to_string(decoded.findings.front()));
+  throw base::Error(EEXIST, "{} has a famfs already ({}); --force replaces it", memory.name(),
+                    whose);
+}
+
+// Other hosts that follow this file system see that it is gone before anything else changes.
+void retire_superblock(memory::SharedMemory& memory) {
+  memory.store_word(0, media::kSuperblockKilled);
+  memory.publish(0, kMagicLength);
+}
+
+void write_superblock(memory::SharedMemory& memory, const media::Superblock& superblock) {
+  const auto bytes = media::encode(superblock);
+  const std::span<const std::byte> all(bytes);
+  // The line with the magic goes last: whoever sees the magic sees the rest.
+  memory.store(memory::kCacheLine, all.subspan(memory::kCacheLine));
+  memory.publish(memory::kCacheLine, all.size() - memory::kCacheLine);
+  memory.store(kMagicLength, all.subspan(kMagicLength, memory::kCacheLine - kMagicLength));
+  memory.store_word(0, media::kSuperblockMagic);
+  memory.publish(0, memory::kCacheLine);
+}
+
+}  // namespace
+
+media::Superblock format(memory::SharedMemory& memory, const FormatOptions& options) {
+  check_size(memory, options.log_len);
+  if (!options.force) refuse_existing(memory);
+  // What is not overwritten below must not be a stale copy of another host's lines.
+  memory.acquire(0, media::kSuperblockSize);
+
+  media::Superblock superblock;
+  superblock.log_len = options.log_len;
+  superblock.fs_uuid = base::Uuid::random();
+  superblock.device_uuid = base::Uuid::random();
+  superblock.system_uuid = options.system_uuid;
+  superblock.device_size = memory.size();
+  superblock.device_name = memory.name();
+
+  retire_superblock(memory);
+  log::Writer(memory, superblock).create();
+  write_superblock(memory, superblock);
+  return superblock;
+}
+
+bool kill(memory::SharedMemory& memory, bool force) {
+  if (!force) {
+    throw base::Error(EINVAL, "killing the famfs on {} needs --force", memory.name());
+  }
+  if (!memory.writable()) throw base::Error(EROFS, "{} is opened read-only", memory.name());
+  const bool existed = media::has_superblock_magic(memory.acquire(0, memory::kCacheLine));
+  if (existed) retire_superblock(memory);
+  return existed;
+}
+
+}  // namespace famfs::volume

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "volume/volume.h"
+
+#include <utility>
+
+#include "base/error.h"
+#include "log/repair.h"
+#include "media/path.h"
+
+namespace famfs::volume {
+namespace {
+
+[[noreturn]] void refuse_path(int code, const std::string& path, std::string_view why) {
+  throw base::Error(code, "cannot create '{}': {}", media::printable(path), why);
+}
+
+// Everything about a request that can be wrong before space is looked for.
+void check_request(const CreateRequest& request, const tree::Tree& tree) {
+  const std::string& path = request.path;
+  if (path.size() > media::kMaxPath) {
+    refuse_path(
+        ENAMETOOLONG, path,
+        fmt::format("the path has {} bytes; allowed: 1 to {}", path.size(), media::kMaxPath));
+  }
+  if (const auto problem = media::path_problem(path)) {
+    refuse_path(EINVAL, path, fmt::format("the path is {}", *problem));
+  }
+  if (request.mode > media::kMaxMode) {
+    refuse_path(EINVAL, path,
+                fmt::format("mode is {:#o}; allowed: 0 to {:#o}", request.mode, media::kMaxMode));
+  }
+  if (!request.directory && request.size == 0) {
+    refuse_path(EINVAL, path, "size is 0; allowed: 1 or more");
+  }
+  const size_t slash = path.rfind('/');
+  const tree::Node* parent =
+      tree.lookup_path(slash == std::string::npos ? "" : std::string_view(path).substr(0, slash));
+  if (parent == nullptr) refuse_path(ENOENT, path, "its directory does not exist");
+  if (!parent->directory) refuse_path(ENOTDIR, path, "what is above it is a file");
+  if (tree.lookup_path(path) != nullptr) refuse_path(EEXIST, path, "it exists already");
+}
+
+}  // namespace
+
+const char* to_string(Role role) noexcept { return role == Role::kMaster ? "master" : "client"; }
+
+Volume::Volume(std::unique_ptr<memory::SharedMemory> memory, const media::Superblock& superblock,
+               Role role)
+    : memory_(std::move(memory)),
+      superblock_(superblock),
+      role_(role),
+      follower_(*memory_, superblock_, media_mutex_),
+      writer_(*memory_, superblock_),
+      random_(std::random_device{}()) {}
+
+std::unique_ptr<Volume> Volume::open(std::unique_ptr<memory::SharedMemory> memory,
+                                     const OpenOptions& options) {
+  const media::Superblock superblock = load_superblock(*memory);
+  const bool master = superblock.system_uuid == options.system_uuid && !options.force_client;
+  std::unique_ptr<Volume> volume(
+      new Volume(std::move(memory), superblock, master ? Role::kMaster : Role::kClient));
+  volume->last_ = volume->follow();
+  const auto& stopped = volume->last_.stopped;
+  if (stopped && stopped->area == media::Area::kLogHeader) {
+    throw base::Error(EUCLEAN, "{}: {}", volume->memory_->name(), media::to_string(*stopped));
+  }
+  if (master && volume->memory_->writable() && !stopped) {
+    const auto header = volume->follower_.read_header();
+    if (header.value) volume->complete_append(*header.value);
+  }
+  return volume;
+}
+
+void Volume::check_current() const { follower_.check_current(); }
+
+bool Volume::check_identity() { return follower_.check_identity(); }
+
+RefreshResult Volume::refresh() {
+  check_current();
+  ++refreshes_;
+  {
+    const std::shared_lock state(state_mutex_);
+    const auto header = follower_.read_header();
+    if (header.value && header.value->next_index == follower_.reader().cursor()) return {};
+  }
+  const std::unique_lock state(state_mutex_);
+  last_ = follow();
+  return last_;
+}
+
+RefreshResult Volume::follow() { return follower_.follow(); }
+
+RefreshResult Volume::last_refresh() const {
+  const std::shared_lock state(state_mutex_);
+  return last_;
+}
+
+media::LogHeader Volume::complete_append(const media::LogHeader& header) {
+  Contents& contents = follower_.contents();
+  log::Reader& reader = follower_.reader();
+  const std::scoped_lock lock(media_mutex_);
+  const log::RepairPlan plan = log::plan_repair(reader, header);
+  if (!plan.needed || plan.loses_announced) return header;
+  // Entries that a crash left unannounced may be older than the last append of another program:
+  // only those that fit what is announced are taken.
+  uint64_t next = header.next_index;
+  for (; next < plan.next; ++next) {
+    const auto entry = reader.read_entry(next);
+    if (!entry.value || contents.add(*entry.value)) break;
+  }
+  writer_.set_next(next);
+  reader.advance(next);
+  media::LogHeader completed = header;
+  completed.next_seqnum = completed.next_index = next;
+  return completed;
+}
+
+media::EntryBody Volume::place(const CreateRequest& request, tree::NodeId owner) {
+  if (request.directory) {
+    return media::DirectoryEntry{request.path, request.uid, request.gid, request.mode};
+  }
+  alloc::Space& space = follower_.contents().space;
+  media::FileEntry file{.path = request.path,
+                        .size = request.size,
+                        .uid = request.uid,
+                        .gid = request.gid,
+                        .mode = request.mode,
+                        .map = {}};
+  file.map = request.interleave ? space.allocate(request.size, *request.interleave, owner, random_)
+                                : space.allocate(request.size, owner);
+  return file;
+}
+
+std::vector<media::EntryBody> Volume::place_all(std::span<const CreateRequest> requests,
+                                                uint64_t index) {
+  tree::Tree& tree = follower_.contents().tree;
+  std::vector<media::EntryBody> bodies;
+  bodies.reserve(requests.size());
+  for (const CreateRequest& request : requests) {
+    check_request(request, tree);
+    bodies.push_back(place(request, tree.count() + 1));
+    // In the tree at once, so that later requests find their directories. check_request() has
+    // excluded every reason for a refusal.
+    tree.insert({index + bodies.size() - 1, bodies.back()});
+  }
+  return bodies;
+}
+
+std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests) {
+  if (role_ != Role::kMaster) {
+    throw base::Error(EROFS, "only the master creates: this host is a client, the master is {}",
+                      superblock_.system_uuid.to_string());
+  }
+  const std::unique_lock state(state_mutex_);
+  check_current();
+  last_ = follow();
+  auto header = follower_.read_header();
+  if (last_.stopped || !header.value) {
+    throw base::Error(EUCLEAN, "nothing can be created, as the log is damaged: {}",
+                      media::to_string(last_.stopped ? *last_.stopped : header.findings.front()));
+  }
+  if (header.value->next_seqnum != header.value->next_index) {
+    header.value = complete_append(*header.value);
+  }
+
+  Contents& contents = follower_.contents();
+  const uint64_t nodes = contents.tree.count();
+  try {
+    const auto bodies = place_all(requests, header.value->next_index);
+    const std::scoped_lock lock(media_mutex_);
+    const media::LogHeader announced = writer_.append(*header.value, bodies);
+    follower_.reader().advance(announced.next_index);
+  } catch (...) {
+    contents.rollback(nodes);
+    throw;
+  }
+  entries_appended_ += requests.size();
+  std::vector<tree::NodeId> created;
+  for (tree::NodeId id = nodes + 1; id <= contents.tree.count(); ++id) created.push_back(id);
+  return created;
+}
+
+tree::NodeId Volume::create_file(const CreateRequest& request) {
+  return create(std::span(&request, 1)).front();
+}
+
+tree::NodeId Volume::make_directory(const CreateRequest& request) {
+  return create(std::span(&request, 1)).front();
+}
+
+Volume::TreeView Volume::tree() const {
+  check_current();
+  return {std::shared_lock(state_mutex_), follower_.contents().tree};
+}
+
+void Volume::set_attributes(tree::NodeId id, const tree::Tree::Attributes& attributes) {
+  const std::unique_lock state(state_mutex_);
+  check_current();
+  if (!follower_.contents().tree.set_attributes(id, attributes)) {
+    throw base::Error(ENOENT, "there is no node {}", id);
+  }
+}
+
+SpaceNumbers Volume::space() const {
+  const std::shared_lock state(state_mutex_);
+  const Contents& contents = follower_.contents();
+  return {.capacity = contents.space.capacity(),
+          .used = contents.space.used(),
+          .free = contents.space.free(),
+          .files = contents.tree.files(),
+          .directories = contents.tree.directories() - 1,
+          .entries_used = follower_.reader().cursor(),
+          .entries_capacity = media::log_capacity(superblock_.log_len),
+          .alloc_unit = superblock_.alloc_unit};
+}
+
+Statistics Volume::statistics() const {
+  return {.refreshes = refreshes_,
+          .header_checks = follower_.header_checks(),
+          .identity_checks = follower_.identity_checks(),
+          .entries_read = follower_.entries_read(),
+          .entries_skipped = follower_.entries_skipped(),
+          .entries_appended = entries_appended_,
+          .memory = memory_->counters()};
+}
+
+std::vector<tree::NodeId> Volume::files_at(uint64_t offset, uint64_t length) const {
+  const std::shared_lock state(state_mutex_);
+  return follower_.contents().space.owners_within(offset, length);
+}
+
+}  // namespace famfs::volume

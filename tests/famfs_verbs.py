@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs of famfs: what a test does on a host, in one word each.
+
+They use nothing but the famfs command line and the tools that every host has, so they are the same
+for a guest of the lab and for a host simulated on this machine, and for any famfs that has the same
+command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+
+from support.evidence import court
+from support.machine import Machine, Outcome
+
+MEBI = 1 << 20
+ALLOCATION_UNIT = 2 * MEBI
+
+# Exit codes of `famfs fsck`.
+FSCK_CLEAN = 0
+FSCK_USAGE = 1
+FSCK_DAMAGE = 4
+
+
+def random_bytes(size: int, seed: int) -> bytes:
+    """Content that differs in every place, so that a wrong offset or a stale line shows."""
+    return random.Random(seed).randbytes(size)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a host shows of one file or directory."""
+
+    kind: str  # d or f
+    mode: int
+    uid: int
+    gid: int
+    size: int  # of files; 0 for directories
+
+
+@dataclass
+class Famfs:
+    """One host's view of the file system: its device, its mount point, and the verbs on it."""
+
+    machine: Machine
+    device: str
+    mount_point: str
+    mount_options: tuple[str, ...] = ()
+    mkfs_options: tuple[str, ...] = ()
+    mounted: bool = field(default=False, init=False)
+
+    @property
+    def name(self) -> str:
+        return self.machine.name
+
+    def path(self, relative: str = "") -> str:
+        return f"{self.mount_point}/{relative}" if relative else self.mount_point
+
+    def run(self, *argv: str, check: bool = True, input: bytes | None = None) -> Outcome:
+        return self.machine.run(argv, check=check, input=input)
+
+    def famfs(self, *argv: str, check: bool = True) -> Outcome:
+        return self.run("famfs", *argv, check=check)
+
+    # the life of the file system
+
+    def mkfs(self, *options: str, check: bool = True) -> Outcome:
+        return self.run("mkfs.famfs", "--force", *self.mkfs_options, *options, self.device, check=check)
+
+    def mount(self, *options: str, check: bool = True) -> Outcome:
+        outcome = self.famfs(
+            "mount", *self.mount_options, *options, self.device, self.mount_point, check=check
+        )
+        self.mounted = outcome.returncode == 0
+        return outcome
+
+    def umount(self, check: bool = True) -> None:
+        court.hear(self.machine)  # the daemon takes its log along
+        self.run("umount", self.mount_point, check=check)
+        self.mounted = False
+
+    def fsck(self, *options: str, check: bool = True) -> Outcome:
+        """Checks the mounted file system, or the device of one that is not mounted."""
+        target = self.mount_point if self.mounted else self.device
+        return self.famfs("fsck", *options, target, check=check)
+
+    def logplay(self, *options: str, check: bool = True) -> Outcome:
+        return self.famfs("logplay", *options, self.mount_point, check=check)
+
+    # files
+
+    def mkdir(self, relative: str, *options: str, check: bool = True) -> Outcome:
+        return self.famfs("mkdir", *options, self.path(relative), check=check)
+
+    def creat(self, relative: str, size: int, *options: str, check: bool = True) -> Outcome:
+        return self.famfs("creat", "--size", str(size), *options, self.path(relative), check=check)
+
+    def put(self, relative: str, content: bytes, *options: str, check: bool = True) -> Outcome:
+        """Copies content into a new file with `famfs cp`, from a temporary file of this host."""
+        script = (
+            'target=$1; shift; source=$(mktemp) && cat > "$source" || exit 99; '
+            'famfs cp "$@" "$source" "$target"; code=$?; rm -f "$source"; exit $code'
+        )
+        return self.run("sh", "-c", script, "sh", self.path(relative), *options, check=check, input=content)
+
+    def overwrite(self, relative: str, offset: int, content: bytes, *, flush: bool = True) -> None:
+        """Writes into an existing file and, as the contract of shared memory wants, flushes it."""
+        self.run(
+            "dd",
+            f"of={self.path(relative)}",
+            "bs=1M",
+            f"seek={offset}",
+            "oflag=seek_bytes",
+            "conv=notrunc",
+            "status=none",
+            input=content,
+        )
+        if flush:
+            self.famfs("flush", self.path(relative))
+
+    def read(self, relative: str, offset: int = 0, size: int | None = None) -> bytes:
+        command = ["dd", f"if={self.path(relative)}", "bs=1M", "status=none"]
+        command += ["iflag=skip_bytes,count_bytes", f"skip={offset}"]
+        if size is not None:
+            command.append(f"count={size}")
+        return self.run(*command).stdout
+
+    def sha256(self, *relative: str) -> dict[str, str]:
+        """The digests of files as this host reads them, by path; of all files without arguments."""
+        if relative:
+            output = self.run("sha256sum", "--", *(self.path(name) for name in relative)).stdout
+        else:
+            script = 'find "$1" -path "$1/.meta" -prune -o -type f -print0 | xargs -0r sha256sum --'
+            output = self.run("sh", "-c", script, "sh", self.mount_point).stdout
+        prefix = f"{self.mount_point}/"
+        digests = {}
+        for line in output.decode().splitlines():
+            digest, _, path = line.partition("  ")
+            digests[path.removeprefix(prefix)] = digest
+        return digests
+
+    def tree(self) -> dict[str, Entry]:
+        """Everything in the name space with mode, owner and size, without the .meta directory."""
+        output = self.run(
+            "find", self.mount_point, "-mindepth", "1", "-path", f"{self.mount_point}/.meta",
+            "-prune", "-o", "-mindepth", "1", "-printf", r"%P\t%y\t%m\t%U\t%G\t%s\n",
+        ).stdout.decode()  # fmt: skip
+        entries = {}
+        for line in output.splitlines():
+            name, kind, mode, uid, gid, size = line.rsplit("\t", 5)
+            if name:
+                entries[name] = Entry(
+                    kind, int(mode, 8), int(uid), int(gid), int(size) if kind == "f" else 0
+                )
+        return entries
+
+    def exists(self, relative: str) -> bool:
+        return self.run("test", "-e", self.path(relative), check=False).returncode == 0

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contract: new files appear on a client by themselves: no remount, no logplay, and without
+reading the log from its start again.
+"""
+
+from __future__ import annotations
+
+import json
+
+from famfs_verbs import Famfs
+from host.conftest import Cluster
+from support import media
+from support.machine import LocalHost
+
+LINE = 64
+
+
+def invalidated_bytes(machine: LocalHost) -> int:
+    return int(json.loads(machine.control("/status"))["memory"]["invalidated_bytes"])
+
+
+def played(machine: LocalHost) -> int:
+    return int(json.loads(machine.control("/status"))["log"]["played"])
+
+
+def test_new_file_appears_although_its_name_was_looked_up_before(
+    master: Famfs, client: Famfs
+) -> None:
+    """A name that was not there a moment ago is there now: no negative entry is kept."""
+    assert not client.exists("file")
+    master.creat("file", 4096)
+    assert client.exists("file")
+
+
+def test_new_file_appears_in_a_directory_listed_before(master: Famfs, client: Famfs) -> None:
+    """A directory that was listed already lists the new entry."""
+    master.mkdir("d")
+    assert sorted(client.tree()) == ["d"]
+    master.creat("d/file", 4096)
+    assert sorted(client.tree()) == ["d", "d/file"]
+
+
+def test_open_directory_goes_on_while_files_appear(master: Famfs, client: Famfs) -> None:
+    """A hundred files made one by one are all on the client in the end, each once."""
+    master.mkdir("d")
+    script = 'for i in $(seq 100); do famfs creat --size 4096 "$1/d/$i" || exit; done'
+    master.run("sh", "-c", script, "sh", master.path())
+    names = [name for name in client.tree() if name.startswith("d/")]
+    assert sorted(names) == sorted(f"d/{i}" for i in range(1, 101))
+
+
+def test_new_file_costs_one_entry_not_the_log(cluster: Cluster) -> None:
+    """With a hundred entries in the log, one more makes the client read about one entry."""
+    script = 'for i in $(seq 100); do famfs creat --size 4096 "$1/$i" || exit; done'
+    cluster.master.run("sh", "-c", script, "sh", cluster.master.path())
+    assert cluster.client.exists("100")
+    machine = cluster.machine(cluster.client)
+    bytes_before, played_before = invalidated_bytes(machine), played(machine)
+    cluster.master.creat("new", 4096)
+    assert cluster.client.exists("new")
+    assert played(machine) == played_before + 1
+    # The entry itself, and for each of the few operations the superblock and the header's line.
+    budget = media.ENTRY_SIZE + 2 * LINE + 64 * LINE
+    assert invalidated_bytes(machine) - bytes_before <= budget
+
+
+def test_logplay_is_harmless(master: Famfs, client: Famfs) -> None:
+    """`famfs logplay`, which scripts of the reference call, changes nothing that is there."""
+    master.creat("file", 4096)
+    before = client.tree()
+    client.logplay()
+    client.logplay("--dryrun")
+    master.logplay()
+    assert client.tree() == before == master.tree()

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contract: a host that dies at any moment harms nobody else, leaves a sound file system, and can
+come back.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from famfs_verbs import Famfs, random_bytes
+from host.conftest import Cluster
+from support.machine import LocalHost, stop_group
+
+CREATE_FOR_EVER = (
+    "i=0; while famfs creat --size 4096 --randomize --seed 7 $1/$i; do echo $i; i=$((i+1)); done"
+)
+
+
+def kill_daemon(machine: LocalHost) -> None:
+    """kill -9, and back only when the process is gone (a pidfd says so)."""
+    pid = machine.daemon_pid()
+    descriptor = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    import select
+
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    assert poller.poll(10_000), f"famfsd {pid} survives SIGKILL"
+    os.close(descriptor)
+
+
+def kill_master_while_it_creates(cluster: Cluster, files: int) -> set[str]:
+    """Kills the master's daemon in a loop of creat; returns the files that were reported made."""
+    machine = cluster.machine(cluster.master)
+    loop = machine.start(["sh", "-c", CREATE_FOR_EVER, "sh", cluster.master.path()])
+    assert loop.stdout is not None
+    made = set()
+    try:
+        for line in loop.stdout:
+            if line.strip().isdigit():
+                made.add(line.decode().strip())
+            if len(made) == files:
+                kill_daemon(machine)
+                break
+    finally:
+        rest, _ = loop.communicate(timeout=30)
+        stop_group(loop)
+    made |= {line.decode() for line in rest.splitlines() if line.isdigit()}
+    return made
+
+
+def test_master_killed_while_it_creates_files(cluster: Cluster) -> None:
+    """The client goes on with every file that was reported made, fsck is clean on both sides, and
+    the master comes back as master.
+    """
+    made = kill_master_while_it_creates(cluster, files=8)
+    assert made <= set(cluster.client.tree())
+    cluster.client.fsck()
+    name = max(made, key=int)
+    cluster.client.famfs("verify", "--seed", "7", "--filename", cluster.client.path(name))
+    cluster.master.umount()
+    cluster.master.mount()
+    cluster.master.fsck()
+    cluster.master.put("after", random_bytes(5000, seed=1))
+    assert cluster.client.read("after") == random_bytes(5000, seed=1)
+    assert made | {"after"} <= set(cluster.client.tree())
+
+
+def test_client_killed_and_back(cluster: Cluster) -> None:
+    """A killed client does not disturb the master and sees what was made in between when back."""
+    content = random_bytes(100_000, seed=4)
+    cluster.master.put("before", content)
+    assert cluster.client.read("before") == content
+    kill_daemon(cluster.machine(cluster.client))
+    cluster.master.put("meanwhile", content)
+    cluster.master.fsck()
+    cluster.client.umount()
+    cluster.client.mount()
+    assert cluster.client.read("before") == cluster.client.read("meanwhile") == content
+
+
+def test_flushed_write_survives_the_death_of_its_writer(cluster: Cluster) -> None:
+    """What a client wrote and flushed is in the shared memory, whatever becomes of the client."""
+    cluster.master.put("file", bytes(10_000))
+    cluster.client.overwrite("file", 5000, b"survives")
+    kill_daemon(cluster.machine(cluster.client))
+    assert cluster.master.read("file", 5000, 8) == b"survives"
+    cluster.client.umount()
+
+
+def test_mount_over_a_dead_mount_says_what_to_do(cluster: Cluster) -> None:
+    """Mounting where a dead daemon's mount still hangs fails and names the mount point."""
+    kill_daemon(cluster.machine(cluster.client))
+    refused = cluster.client.mount(check=False)
+    assert 0 < refused.returncode < 128
+    assert cluster.client.mount_point in refused.text
+    cluster.client.umount()
+
+
+def test_fsck_by_device_is_refused_while_mounted(cluster: Cluster, master: Famfs) -> None:
+    """`famfs fsck DEV` of a mounted file system is busy; by mount point it works."""
+    refused = master.famfs("fsck", master.device, check=False)
+    assert refused.returncode == 1
+    assert "mounted" in refused.text or "busy" in refused.text
+    master.fsck()

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pytest plug-in that holds every suite to the same rules.
+
+* every test leaves a folder of evidence (support/evidence.py);
+* a kernel complaint or a daemon's error line fails the test during which it was logged;
+* a process, mount, socket or file that a test leaves fails that test (support/leaks.py);
+* a skip must name a missing feature (support/skips.py);
+* a SIGTERM ends the run like Ctrl-C: fixtures are torn down.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from support import leaks, paths, skips
+from support.evidence import Folder, court
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LEAK_BASE = pytest.StashKey[frozenset[leaks.Leak]]()
+# What was found wrong in the phase that just ended; its report turns into a failure. (An exception
+# from a hook wrapper would keep older pluggy versions from finishing the other wrappers.)
+_PROBLEMS = pytest.StashKey[list[str]]()
+_adopted: list[str] = []
+
+
+@contextmanager
+def adopted(prefix: Path) -> Iterator[None]:
+    """What lives below `prefix` may outlast a test, as a fixture of a wider scope owns it."""
+    _adopted.append(str(prefix))
+    try:
+        yield
+    finally:
+        _adopted.remove(str(prefix))
+
+
+def adopt(prefix: Path) -> None:
+    """Like adopted(), until disown()."""
+    _adopted.append(str(prefix))
+
+
+def disown(prefix: Path) -> None:
+    _adopted.remove(str(prefix))
+
+
+def _is_adopted(leak: leaks.Leak) -> bool:
+    return any(prefix in leak.what for prefix in _adopted)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
+
+
+_own_directory: list[Path] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    # Should tests/run be killed outright, this process still tears down.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if paths.RUN_DIRECTORY not in os.environ:  # a bare pytest, without tests/run
+        directory = Path(tempfile.mkdtemp(prefix="famlab-test-"))
+        os.environ[paths.RUN_DIRECTORY] = str(directory)
+        os.environ[paths.RUN_MARKER] = directory.name
+        os.environ.setdefault(paths.RESULTS_DIRECTORY, str(paths.BUILD / "results" / "pytest"))
+        _own_directory.append(directory)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for directory in _own_directory:
+        leaks.sweep(directory.name, directory)
+
+
+def _folder_of(item: pytest.Item) -> Folder:
+    errors = [str(marker.args[0]) for marker in item.iter_markers("expects_daemon_errors")]
+    # A file outside tests/ has no path in its node id.
+    file = item.path.relative_to(paths.TESTS) if item.path.is_relative_to(paths.TESTS) else item.path
+    return Folder(
+        path=paths.results_directory() / paths.folder_name(item.nodeid),
+        node_id="::".join([str(file), *item.nodeid.split("::")[1:]]),
+        kernel_trouble_expected=item.get_closest_marker("expects_kernel_trouble") is not None,
+        daemon_errors_expected=errors,
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    court.folder = _folder_of(item)
+    court.folder.open()
+    item.stash[_LEAK_BASE] = leaks.current()
+
+
+@pytest.hookimpl(hookwrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
+    yield
+    # Asked before fixtures are torn down, while the hosts still run.
+    item.stash[_PROBLEMS] = [f"logged during this test: {line}" for line in court.hear_all()]
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, Any, None]:
+    yield
+    problems = [f"logged while it was torn down: {line}" for line in court.hear_all()]
+    court.folder = None
+    left = leaks.current() - item.stash.get(_LEAK_BASE, frozenset())
+    problems += [f"left behind: {leak}" for leak in sorted(left) if not _is_adopted(leak)]
+    item.stash[_PROBLEMS] = problems
+
+
+def _refuse(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """Turns a skip that the rule does not accept into a failure."""
+    if report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    objection = skips.objection(reason)
+    if objection is not None:
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: {objection}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, None]:
+    outcome = yield
+    report = outcome.get_result()
+    _refuse(report)
+    problems = item.stash.get(_PROBLEMS, [])
+    item.stash[_PROBLEMS] = []
+    if problems:
+        report.outcome = "failed"
+        report.longrepr = "\n".join([*filter(None, [report.longreprtext]), *problems])
+    if report.failed and report.longreprtext:
+        folder = paths.results_directory() / paths.folder_name(item.nodeid)
+        if folder.is_dir():
+            with (folder / "failure.txt").open("a") as file:
+                file.write(f"{report.when}:\n{report.longreprtext}\n")
+            report.sections.append(("evidence", f"{folder} (repro.sh runs this test again)"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, None]:
+    outcome = yield
+    _refuse(outcome.get_result())

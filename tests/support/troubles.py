@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds in a log what no test may leave there: a kernel's complaint, a daemon's error line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# What the kernel prints when it has found something wrong with itself (not with its user).
+_KERNEL = re.compile(
+    r"""
+      \bWARNING:\ | \bBUG:\ | \bkernel\ BUG\ at\ | \bOops(:|\ ) | \bCall\ Trace:
+    | \bKernel\ panic | \bgeneral\ protection\ fault | \bKASAN:\ | \bKCSAN:\ | \bUBSAN:\ | \bKFENCE:
+    | \bINFO:\ task\ .*\ blocked\ for\ more | \bINFO:\ rcu_ | \brcu:\ INFO:
+    | \bpossible\ (circular|recursive)\ locking | \bsuspicious\ RCU\ usage
+    | \binconsistent\ lock\ state | \bsoft\ lockup | \bhard\ LOCKUP | \bunreferenced\ object
+    | \bMemory\ failure:
+    """,
+    re.VERBOSE,
+)
+_DAEMON = re.compile(r"\[(error|critical)\]|AddressSanitizer|ThreadSanitizer|runtime error:")
+
+
+def in_kernel_log(text: str) -> list[str]:
+    """The lines of a dmesg or console text in which a kernel complains."""
+    return [line.strip() for line in text.splitlines() if _KERNEL.search(line)]
+
+
+def in_daemon_log(text: str, expected: Iterable[str] = ()) -> list[str]:
+    """The error lines of a daemon's log, without those that match an expected pattern."""
+    patterns = [re.compile(pattern) for pattern in expected]
+    return [
+        line.strip()
+        for line in text.splitlines()
+        if _DAEMON.search(line) and not any(pattern.search(line) for pattern in patterns)
+    ]

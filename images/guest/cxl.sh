@@ -28,13 +28,6 @@ make_regions() {
     done
 }
 
-# Sets $lines to the lines given, sorted by their leading number; one line needs no sort(1).
-sort_lines() { # LINES
-    lines=$1
-    case $1 in *?"
-"?*) lines=$(echo "$1" | sort -k 1,1n -k 2) ;; esac
-}
-
 # Sets $memdevs to `PORT:MEMDEV` for each memory device that has RAM, where PORT is the port of
 # the host bridge above it. The order is that of serial numbers, which are the device's own; the
 # names memN come in the order of probing. Devices without serial numbers go by bus address.
@@ -65,7 +58,6 @@ list_memdevs() {
 # The first device below each target of the window makes a region, then the second below each, and
 # so on; a window with one target has a region for each device.
 use_window() { # ROOT-DECODER
-    get "$cxl/$1/target_list"
     ways=0
     ports=
     real "$cxl/$1"
@@ -132,7 +124,8 @@ create_region() { # ROOT-DECODER WAYS MEMDEV...
     shift 2
     if ! cxl create-region -m -t ram -d "$decoder" -w "$ways" "$@" >$run/region 2>&1; then
         give_up region "cxl create-region -m -t ram -d $decoder -w $ways $*
-$(cat $run/region)"
+$(cat $run/region)
+$(kernel_words)"
     fi
     # The tool's answer is JSON, a field a line; the name is all that is wanted.
     region=

@@ -33,7 +33,7 @@ dax_add() { # SYSFS-DIRECTORY REGION
         echo "$dax" >$dax_drivers/$dax_mode/new_id
     fi
     [ -e "$1/driver" ] || give_up dax "$dax on $2 is not accepted by the driver $dax_mode:
-$(dmesg | grep -E 'dax|memremap' | tail -n 3)"
+$(kernel_words)"
     get "$1/size"
     echo "$dax_count /dev/$dax $value $dax_mode $2" >>$run/dax.new
     dax_count=$((dax_count + 1))

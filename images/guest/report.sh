@@ -32,3 +32,15 @@ get() { # FILE
 real() { # DIRECTORY
     cd -P "$1" && value=$PWD
 }
+
+# Sets $lines to the lines given, sorted by their leading number; one line needs no sort(1).
+sort_lines() { # LINES
+    lines=$1
+    case $1 in *?"
+"?*) lines=$(echo "$1" | sort -k 1,1n -k 2) ;; esac
+}
+
+# The kernel's last words about memory, for a failure that has no words of its own.
+kernel_words() {
+    dmesg | grep -iE 'cxl|dax|nvdimm|pmem|memremap' | tail -n 4
+}

@@ -80,6 +80,8 @@ cache_get() {
     shift 4
     local entry=$FAMLAB_CACHE/$kind/$key began lock tmp
     mkdir -p -- "$FAMLAB_CACHE"/{tmp,locks,logs,"$kind"}
+    # What backup programs skip, and what setup/clean-cache.sh knows its own by.
+    printf 'Signature: 8a477f597d28d172789f06886806bc55\n' >"$FAMLAB_CACHE/CACHEDIR.TAG"
     cache_remove_stale
     if [ ! -d "$entry" ]; then
         exec {lock}>"$FAMLAB_CACHE/locks/$kind-$key.lock"
@@ -102,6 +104,8 @@ cache_get() {
             trap - EXIT
             FAMLAB_LOG=/dev/null
             say "$kind" "done in $((SECONDS - began)) s, $(du -sm "$entry" | cut -f1) MB"
+        else
+            say "$kind" "reused $key, which the other run built"
         fi
         exec {lock}>&-
     else

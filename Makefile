@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+# Names for the scripts that do the work; each of them has --help.
+
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+# Progress lines show the time since make was called.
+export FAMLAB_START := $(shell date +%s.%6N)
+# The scripts change directory, so relative names must not reach them.
+override export KERNEL := $(abspath $(KERNEL))
+override export KERNEL_SRC := $(abspath $(KERNEL_SRC))
+override export QEMU := $(abspath $(QEMU))
+
+define HELP
+make                  compile the programs for this machine: build/bin/{famfs,mkfs.famfs,famfsd}
+make test             unit tests and tests/host, no virtual machine
+make test-vm          the multi-host suite, tests/vm; builds all that it needs
+make bench [SUITE=]   the benchmarks, tests/bench, or those that SUITE names
+make lint             formatting, static checks and types of every language
+
+make tree             build/tree, the Debian 13 tree (QEMU, kernel source, compilers)
+make lint-tree        build/lint-tree, the checkers
+make kernel           build/kernel
+make image            build/image, the guests' root file system
+make guest            build/guest/bin, the programs as the guests run them
+make lab              all of these: what vm/famlab needs
+
+make clean            remove build/
+make distclean        remove build/ and the cache that clones share
+
+HOSTS=2,4 TOPOLOGY=switch TESTS=EXPRESSION     which labs and which tests
+KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=debug  another kernel (kernel-config/build.sh --help)
+QEMU=FILE MIRROR=URI FAMLAB_CACHE=DIR           another emulator, Debian mirror, cache
+endef
+
+.PHONY: host test test-vm bench lint tree lint-tree kernel image guest lab clean distclean help
+host: need-build
+	@test -e build/host/build.ninja || cmake --log-level=WARNING -S daemon -B build/host -G Ninja
+	@ninja --quiet -C build/host
+
+test: need-test host
+	@ctest --test-dir build/host --output-on-failure --progress -j$$(nproc)
+	@tests/run host
+
+test-vm: need-vm lab
+	@tests/run vm
+
+bench: need-vm lab
+	@tests/run bench $(if $(SUITE),-k '$(SUITE)')
+
+lint: need-tree
+	@setup/tree.sh lint-tree
+	@ci/lint.sh
+
+lab: kernel image guest
+
+tree: need-tree
+	@setup/tree.sh
+
+lint-tree: need-tree
+	@setup/tree.sh lint-tree
+
+kernel: tree
+	@kernel-config/build.sh
+
+image: tree
+	@images/build-image.sh
+
+guest: tree
+	@images/build-guest.sh
+
+clean:
+	rm -rf build
+
+distclean: clean
+	setup/clean-cache.sh
+
+help:
+	$(info $(HELP))
+	@:
+
+# What the machine itself must have.
+.PHONY: need-build need-test need-tree need-vm
+need-build need-test need-tree need-vm: need-%:
+	@setup/preflight.sh $*
+	@setup/host-packages.sh $*

@@ -4,9 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <thread>
 #include <vector>
 
@@ -20,38 +20,13 @@
 #include "base/system_uuid.h"
 #include "base/test_pattern.h"
 #include "base/uuid.h"
+#include "testing/temporary_directory.h"
 
 namespace famfs::base {
 namespace {
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = std::filesystem::temp_directory_path() / "famfs_base.XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw system_error("mkdtemp");
-    path_ = name;
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const char* name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
-
-int code_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_FALSE(error.message().empty());
-    return error.code();
-  }
-  return 0;
-}
+using ::famfs::testing::error_code_of;
+using ::famfs::testing::TemporaryDirectory;
 
 TEST(Checked, RefusesToWrap) {
   EXPECT_EQ(checked_add(1, 2), 3U);
@@ -121,10 +96,10 @@ TEST(SizeUnits, ParsesSuffixes) {
 
 TEST(SizeUnits, RefusesOtherText) {
   for (const char* text : {"", "m", "-1", "1.5m", "1x", "0x", " 1", "1 ", "1mm"}) {
-    EXPECT_EQ(code_of([&] { parse_size(text); }), EINVAL) << text;
+    EXPECT_EQ(error_code_of([&] { parse_size(text); }), EINVAL) << text;
   }
   for (const char* text : {"18446744073709551616", "99999999999g", "16777216t"}) {
-    EXPECT_EQ(code_of([&] { parse_size(text); }), ERANGE) << text;
+    EXPECT_EQ(error_code_of([&] { parse_size(text); }), ERANGE) << text;
   }
 }
 
@@ -157,11 +132,11 @@ TEST(FileDescriptor, ClosesOnce) {
 }
 
 TEST(FileDescriptor, SmallFileHasALimit) {
-  EXPECT_EQ(code_of([] { read_small_file("/dev/zero", 100); }), EFBIG);
+  EXPECT_EQ(error_code_of([] { read_small_file("/dev/zero", 100); }), EFBIG);
 }
 
 TEST(Mapping, FailureIsAnError) {
-  EXPECT_EQ(code_of([] { Mapping::shared(-1, 4096, true); }), EBADF);
+  EXPECT_EQ(error_code_of([] { Mapping::shared(-1, 4096, true); }), EBADF);
 }
 
 TEST(Mapping, AnonymousIsZero) {
@@ -205,7 +180,7 @@ TEST(SystemUuid, OtherContentIsRefused) {
   const std::string path = directory / "system_uuid";
   FileDescriptor file = open_file(path, O_WRONLY | O_CREAT, 0644);
   ASSERT_EQ(::write(file.get(), "hello\n", 6), 6);
-  EXPECT_EQ(code_of([&] { load_or_create_system_uuid(path); }), EINVAL);
+  EXPECT_EQ(error_code_of([&] { load_or_create_system_uuid(path); }), EINVAL);
 }
 
 TEST(SystemUuid, PathFromEnvironment) {

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <ostream>
+#include <span>
+#include <vector>
+
+#include "base/mapping.h"
+#include "media/layout.h"
+#include "memory/shared_memory.h"
+
+namespace famfs::testing {
+
+// Anonymous memory that writes down every write-back, invalidation and fence.
+class RecordingMemory final : public memory::SharedMemory {
+ public:
+  enum class Kind { kWriteBack, kInvalidate, kStoreFence, kLoadFence };
+
+  struct Event {
+    Kind kind;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+
+    friend bool operator==(const Event&, const Event&) = default;
+    friend std::ostream& operator<<(std::ostream& out, const Event& event) {
+      static constexpr const char* kNames[] = {"write_back", "invalidate", "store_fence",
+                                               "load_fence"};
+      return out << kNames[static_cast<int>(event.kind)] << '(' << event.offset << ", "
+                 << event.length << ')';
+    }
+  };
+
+  explicit RecordingMemory(uint64_t size = media::kMinimumDeviceSize, bool writable = true)
+      : SharedMemory("test memory", size, writable), mapping_(base::Mapping::anonymous(size)) {
+    set_base(mapping_.data());
+  }
+
+  const char* backend() const noexcept override { return "recording"; }
+
+  // The bytes, past all checks and records.
+  std::span<std::byte> raw(uint64_t offset, uint64_t length) {
+    return {mapping_.data() + offset, length};
+  }
+
+  std::vector<Event> events;
+  // Called for each event before it takes effect.
+  std::function<void(const Event&)> on_event;
+
+ private:
+  void record(Event event) {
+    if (on_event) on_event(event);
+    events.push_back(event);
+  }
+  void write_back_lines(uint64_t offset, uint64_t length) override {
+    record({Kind::kWriteBack, offset, length});
+  }
+  void invalidate_lines(uint64_t offset, uint64_t length) override {
+    record({Kind::kInvalidate, offset, length});
+  }
+  void store_fence() override { record({Kind::kStoreFence}); }
+  void load_fence() override { record({Kind::kLoadFence}); }
+
+  base::Mapping mapping_;
+};
+
+}  // namespace famfs::testing

@@ -37,19 +37,19 @@ struct FileMap {
 };
 
 struct FileEntry {
-  std::string path;   // relative to the mount point, see path.h
-  uint64_t size = 0;  // bytes, > 0
+  std::string path{};  // relative to the mount point, see path.h
+  uint64_t size = 0;   // bytes, > 0
   uint32_t flags = kFlagAllHostsWrite;
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint32_t mode = 0;  // permission bits only
-  FileMap map;
+  FileMap map{};
 
   friend bool operator==(const FileEntry&, const FileEntry&) = default;
 };
 
 struct DirectoryEntry {
-  std::string path;
+  std::string path{};
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint32_t mode = 0;

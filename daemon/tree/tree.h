@@ -70,11 +70,11 @@ class Tree {
 
   // Local to this host and this mount, as the medium records no later change.
   struct Attributes {
-    std::optional<uint32_t> mode;
-    std::optional<uint32_t> uid;
-    std::optional<uint32_t> gid;
-    std::optional<timespec> access_time;
-    std::optional<timespec> modification_time;
+    std::optional<uint32_t> mode{};
+    std::optional<uint32_t> uid{};
+    std::optional<uint32_t> gid{};
+    std::optional<timespec> access_time{};
+    std::optional<timespec> modification_time{};
   };
   // False for an unknown id. Sets the change time to now.
   bool set_attributes(NodeId id, const Attributes& attributes);

@@ -18,8 +18,8 @@
 namespace famfs::volume {
 
 struct CheckOptions {
-  base::Uuid system_uuid;  // of this host, to say which role it has
-  uint64_t nbuckets = 0;   // 1..64 for a histogram of used space, 0 for none
+  base::Uuid system_uuid{};  // of this host, to say which role it has
+  uint64_t nbuckets = 0;     // 1..64 for a histogram of used space, 0 for none
 };
 
 // What fsck knows after reading the whole file system.

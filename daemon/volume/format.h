@@ -12,7 +12,7 @@ namespace famfs::volume {
 struct FormatOptions {
   uint64_t log_len = media::kMinimumLogLength;  // bytes, power of two, at least 8 MiB
   bool force = false;                           // replace an existing famfs
-  base::Uuid system_uuid;                       // of this host, which becomes the master
+  base::Uuid system_uuid{};                     // of this host, which becomes the master
 };
 
 // Makes a new famfs on `memory` (mkfs) and returns its superblock. Hosts that have the old one

@@ -27,19 +27,19 @@ enum class Role { kMaster, kClient };
 const char* to_string(Role role) noexcept;  // "master", "client"
 
 struct OpenOptions {
-  base::Uuid system_uuid;     // of this host: master if the superblock names it
+  base::Uuid system_uuid{};   // of this host: master if the superblock names it
   bool force_client = false;  // never append, even on the master
 };
 
 // A file or directory to be made on the master.
 struct CreateRequest {
-  std::string path;  // relative to the mount point
+  std::string path{};  // relative to the mount point
   bool directory = false;
   uint32_t mode = 0;  // permission bits
   uint32_t uid = 0;
   uint32_t gid = 0;
-  uint64_t size = 0;                            // bytes, > 0 for a file
-  std::optional<alloc::Interleave> interleave;  // contiguous without
+  uint64_t size = 0;                              // bytes, > 0 for a file
+  std::optional<alloc::Interleave> interleave{};  // contiguous without
 };
 
 struct SpaceNumbers {

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "alloc/space.h"
+#include "testing/temporary_directory.h"
+
+namespace famfs::alloc {
+namespace {
+
+using ::famfs::testing::error_code_of;
+using ::testing::ElementsAre;
+
+constexpr uint64_t kMiB = 1024 * 1024;
+constexpr uint64_t kGiB = 1024 * kMiB;
+constexpr uint64_t kMetadata = 10 * kMiB;
+
+media::Superblock device(uint64_t size) {
+  media::Superblock superblock;
+  superblock.device_size = size;
+  return superblock;
+}
+
+TEST(Space, FirstFitAfterTheLog) {
+  Space space(device(4 * kGiB));
+  EXPECT_EQ(space.used(), kMetadata);
+  const auto map = space.allocate(3'000'000, 2);
+  EXPECT_THAT(map.extents, ElementsAre(media::Extent{0, kMetadata, 4 * kMiB}));
+  EXPECT_FALSE(map.interleaved());
+  EXPECT_THAT(space.allocate(1, 3).extents,
+              ElementsAre(media::Extent{0, kMetadata + 4 * kMiB, 2 * kMiB}));
+  EXPECT_EQ(space.used(), kMetadata + 6 * kMiB);
+  EXPECT_EQ(space.free(), 4 * kGiB - space.used());
+}
+
+// The reference places the second file of a session past the end of the device in this case.
+TEST(Space, NeverBeyondTheEnd) {
+  Space space(device(64 * kMiB));
+  space.allocate(30 * kMiB, 2);
+  EXPECT_EQ(error_code_of([&] { space.allocate(30 * kMiB, 3); }), ENOSPC);
+  EXPECT_THAT(space.allocate(24 * kMiB, 3).extents,
+              ElementsAre(media::Extent{0, 40 * kMiB, 24 * kMiB}));
+  EXPECT_EQ(space.free(), 0U);
+  EXPECT_EQ(error_code_of([&] { space.allocate(1, 4); }), ENOSPC);
+}
+
+TEST(Space, TailShorterThanAUnitIsNotGivenOut) {
+  Space space(device(64 * kMiB + 4096));
+  space.allocate(54 * kMiB, 2);
+  EXPECT_EQ(error_code_of([&] { space.allocate(1, 3); }), ENOSPC);
+}
+
+TEST(Space, HostileSizes) {
+  Space space(device(4 * kGiB));
+  EXPECT_EQ(error_code_of([&] { space.allocate(0, 2); }), EINVAL);
+  EXPECT_EQ(error_code_of([&] { space.allocate(UINT64_MAX, 2); }), ENOSPC);
+  std::mt19937_64 random(1);
+  EXPECT_EQ(error_code_of([&] {
+              space.allocate(UINT64_MAX, {4, 4, 2 * kMiB}, 2, random);
+            }),
+            ENOSPC);
+  EXPECT_EQ(error_code_of([&] {
+              space.allocate(UINT64_MAX, {4, 4, uint64_t{1} << 63}, 2, random);
+            }),
+            ENOSPC);
+  EXPECT_EQ(space.used(), kMetadata);
+}
+
+TEST(Space, ReleaseMakesTheSameRoomAgain) {
+  Space space(device(4 * kGiB));
+  const auto a = space.allocate(2 * kMiB, 2);
+  const auto b = space.allocate(2 * kMiB, 3);
+  const auto c = space.allocate(2 * kMiB, 4);
+  space.release(a);
+  space.release(c);
+  space.release(b);
+  EXPECT_EQ(space.used(), kMetadata);
+  EXPECT_EQ(space.largest_free_run(), 4 * kGiB - kMetadata);
+  EXPECT_EQ(space.allocate(6 * kMiB, 5).extents[0].offset, kMetadata);
+}
+
+TEST(Space, ReserveFindsEveryCollisionAndChangesNothing) {
+  Space space(device(4 * kGiB));
+  EXPECT_TRUE(space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}}}, 2).empty());
+  EXPECT_TRUE(space.reserve({0, {{0, 30 * kMiB, 4 * kMiB}}}, 3).empty());
+  const uint64_t used = space.used();
+  const auto collisions =
+      space.reserve({0, {{0, 40 * kMiB, 2 * kMiB}, {0, 22 * kMiB, 10 * kMiB}}}, 4);
+  ASSERT_EQ(collisions.size(), 2U);
+  EXPECT_EQ(collisions[0].extent, (media::Extent{0, 22 * kMiB, 2 * kMiB}));
+  EXPECT_EQ(collisions[0].owner, 2U);
+  EXPECT_EQ(collisions[1].extent, (media::Extent{0, 30 * kMiB, 2 * kMiB}));
+  EXPECT_EQ(collisions[1].owner, 3U);
+  EXPECT_EQ(space.used(), used);
+  EXPECT_TRUE(space.reserve({0, {{0, 40 * kMiB, 2 * kMiB}}}, 4).empty());
+}
+
+TEST(Space, ReserveFindsOverlapInsideOneMapAndWithTheLog) {
+  Space space(device(4 * kGiB));
+  const auto twice = space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}, {0, 22 * kMiB, 4 * kMiB}}}, 2);
+  ASSERT_EQ(twice.size(), 1U);
+  EXPECT_EQ(twice[0].owner, 2U);
+  EXPECT_EQ(space.reserve({0, {{0, 8 * kMiB, 4 * kMiB}}}, 2).size(), 1U);
+  EXPECT_EQ(space.used(), kMetadata);
+}
+
+TEST(Space, AllocationGoesAroundReservedRuns) {
+  Space space(device(4 * kGiB));
+  space.reserve({0, {{0, 12 * kMiB, 2 * kMiB}}}, 2);
+  EXPECT_EQ(space.allocate(4 * kMiB, 3).extents[0].offset, 14 * kMiB);
+  EXPECT_EQ(space.allocate(2 * kMiB, 4).extents[0].offset, 10 * kMiB);
+}
+
+TEST(Space, SmallAllocationUnitsOfOthersAreRespected) {
+  media::Superblock superblock = device(4 * kGiB);
+  superblock.alloc_unit = 4096;
+  Space space(superblock);
+  EXPECT_TRUE(space.reserve({0, {{0, kMetadata + 4096, 4096}}}, 2).empty());
+  EXPECT_EQ(space.allocate(1, 3).extents[0].offset, kMetadata + 2 * kMiB);
+}
+
+TEST(Space, OneStripPerBucket) {
+  Space space(device(4 * kGiB));
+  std::mt19937_64 random(1);
+  const auto map = space.allocate(9'000'001, {4, 3, 2 * kMiB}, 2, random);
+  EXPECT_EQ(map.chunk_size, 2 * kMiB);
+  ASSERT_EQ(map.extents.size(), 3U);
+  std::set<uint64_t> buckets;
+  for (const auto& strip : map.extents) {
+    EXPECT_EQ(strip.length, 4 * kMiB);
+    EXPECT_EQ(strip.offset / kGiB, (strip.offset + strip.length - 1) / kGiB);
+    buckets.insert(strip.offset / kGiB);
+  }
+  EXPECT_EQ(buckets.size(), 3U);
+  EXPECT_EQ(space.used(), kMetadata + 12 * kMiB);
+}
+
+TEST(Space, BucketsAreChosenAtRandom) {
+  std::set<uint64_t> first;
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 50; ++i) {
+    Space space(device(4 * kGiB));
+    first.insert(space.allocate(2 * kMiB, {4, 1, 2 * kMiB}, 2, random).extents[0].offset / kGiB);
+  }
+  EXPECT_EQ(first.size(), 4U);
+}
+
+TEST(Space, SmallFilesAreNotInterleaved) {
+  Space space(device(4 * kGiB));
+  std::mt19937_64 random(1);
+  const auto map = space.allocate(2 * kMiB - 1, {4, 3, 2 * kMiB}, 2, random);
+  EXPECT_THAT(map.extents, ElementsAre(media::Extent{0, kMetadata, 2 * kMiB}));
+  EXPECT_EQ(map.chunk_size, 0U);
+}
+
+TEST(Space, InterleavedFailureTakesNothing) {
+  Space space(device(4 * kGiB));
+  // Fill buckets 1 to 3.
+  space.reserve({0, {{0, kGiB, 3 * kGiB}}}, 2);
+  std::mt19937_64 random(1);
+  const uint64_t used = space.used();
+  EXPECT_EQ(error_code_of([&] { space.allocate(8 * kMiB, {4, 2, 2 * kMiB}, 3, random); }), ENOSPC);
+  EXPECT_EQ(space.used(), used);
+  EXPECT_EQ(space.allocate(8 * kMiB, {4, 1, 2 * kMiB}, 3, random).extents.size(), 1U);
+}
+
+TEST(Space, InterleaveParameters) {
+  const auto code = [](Interleave interleave) {
+    return error_code_of([&] { check_interleave(interleave, 16 * kGiB, 2 * kMiB); });
+  };
+  EXPECT_EQ(code({16, 16, 2 * kMiB}), 0);
+  EXPECT_EQ(code({1, 1, kGiB}), 0);
+  EXPECT_EQ(code({0, 1, 2 * kMiB}), EINVAL);
+  EXPECT_EQ(code({17, 1, 2 * kMiB}), EINVAL);  // buckets below 1 GiB
+  EXPECT_EQ(code({65, 1, 2 * kMiB}), EINVAL);
+  EXPECT_EQ(code({4, 0, 2 * kMiB}), EINVAL);
+  EXPECT_EQ(code({4, 5, 2 * kMiB}), EINVAL);
+  EXPECT_EQ(code({16, 17, 2 * kMiB}), EINVAL);
+  EXPECT_EQ(code({4, 4, 0}), EINVAL);
+  EXPECT_EQ(code({4, 4, 3 * kMiB}), EINVAL);
+  EXPECT_EQ(code({4, 4, kMiB}), EINVAL);
+}
+
+TEST(Space, OwnersAndUseOfARange) {
+  Space space(device(4 * kGiB));
+  space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}}}, 2);
+  space.reserve({0, {{0, 24 * kMiB, 2 * kMiB}}}, 3);
+  EXPECT_THAT(space.owners_within(0, 20 * kMiB), ElementsAre());
+  EXPECT_THAT(space.owners_within(21 * kMiB, 1), ElementsAre(2));
+  EXPECT_THAT(space.owners_within(23 * kMiB, 2 * kMiB), ElementsAre(2, 3));
+  EXPECT_THAT(space.owners_within(25 * kMiB, UINT64_MAX), ElementsAre(3));
+  EXPECT_EQ(space.used_within(0, kGiB), kMetadata + 6 * kMiB);
+  EXPECT_EQ(space.used_within(21 * kMiB, 4 * kMiB), 4 * kMiB);
+}
+
+// Random allocation and release against a plain map of units.
+TEST(Space, AgreesWithAPlainModel) {
+  constexpr uint64_t kUnits = 2048;
+  constexpr uint64_t kUnit = 2 * kMiB;
+  Space space(device(kUnits * kUnit));
+  std::vector<bool> used(kUnits, false);
+  std::fill_n(used.begin(), kMetadata / kUnit, true);
+  std::mt19937_64 random(7);
+  std::vector<media::FileMap> maps;
+  for (int round = 0; round < 3000; ++round) {
+    if (random() % 3 != 0 || maps.empty()) {
+      const uint64_t units = 1 + random() % 40;
+      media::FileMap map;
+      const int code = error_code_of([&] { map = space.allocate(units * kUnit, 9); });
+      // First fit in the model.
+      uint64_t at = 0;
+      uint64_t run = 0;
+      while (at < kUnits && run < units) run = used[at++] ? 0 : run + 1;
+      if (run < units) {
+        EXPECT_EQ(code, ENOSPC);
+        continue;
+      }
+      ASSERT_EQ(code, 0);
+      ASSERT_EQ(map.extents[0].offset, (at - units) * kUnit);
+      std::fill_n(used.begin() + static_cast<int64_t>(at - units), units, true);
+      maps.push_back(map);
+    } else {
+      const size_t pick = random() % maps.size();
+      const auto& extent = maps[pick].extents[0];
+      space.release(maps[pick]);
+      std::fill_n(used.begin() + static_cast<int64_t>(extent.offset / kUnit), extent.length / kUnit,
+                  false);
+      maps.erase(maps.begin() + static_cast<int64_t>(pick));
+    }
+    ASSERT_EQ(space.used(),
+              kUnit * static_cast<uint64_t>(std::count(used.begin(), used.end(), true)));
+  }
+}
+
+}  // namespace
+}  // namespace famfs::alloc

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tree/tree.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tree/fmap.h"
+
+namespace famfs::tree {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr uint64_t kMiB = 1024 * 1024;
+
+media::LogEntry directory(uint64_t index, const std::string& path) {
+  return {index, media::DirectoryEntry{path, 1, 2, 0750}};
+}
+
+media::LogEntry file(uint64_t index, const std::string& path, uint64_t size = 100) {
+  media::FileEntry entry;
+  entry.path = path;
+  entry.size = size;
+  entry.mode = 0640;
+  entry.map.extents = {{0, 10 * kMiB, 2 * kMiB}};
+  return {index, entry};
+}
+
+TEST(Tree, StartsWithTheRoot) {
+  const Tree tree;
+  ASSERT_NE(tree.find(kRoot), nullptr);
+  EXPECT_TRUE(tree.find(kRoot)->directory);
+  EXPECT_EQ(tree.find(kRoot)->parent, kRoot);
+  EXPECT_EQ(tree.lookup_path(""), tree.find(kRoot));
+  EXPECT_EQ(tree.path_of(kRoot), "");
+  EXPECT_EQ(tree.count(), 1U);
+  EXPECT_EQ(tree.find(0), nullptr);
+  EXPECT_EQ(tree.find(2), nullptr);
+  EXPECT_EQ(tree.find(UINT64_MAX), nullptr);
+}
+
+TEST(Tree, BuildsFromEntries) {
+  Tree tree;
+  EXPECT_EQ(tree.insert(directory(0, "docs")), std::nullopt);
+  EXPECT_EQ(tree.insert(file(1, "docs/a", 5)), std::nullopt);
+  EXPECT_EQ(tree.insert(directory(2, "docs/deep")), std::nullopt);
+  EXPECT_EQ(tree.insert(file(3, "docs/deep/b", 7)), std::nullopt);
+  const Node* docs = tree.lookup(kRoot, "docs");
+  ASSERT_NE(docs, nullptr);
+  EXPECT_EQ(docs->id, 2U);
+  EXPECT_EQ(docs->mode, 0750U);
+  EXPECT_EQ(docs->gid, 2U);
+  EXPECT_THAT(docs->children, ElementsAre(3, 4));
+  EXPECT_EQ(docs->subdirectories, 1U);
+  const Node* b = tree.lookup_path("docs/deep/b");
+  ASSERT_NE(b, nullptr);
+  EXPECT_FALSE(b->directory);
+  EXPECT_EQ(b->size, 7U);
+  EXPECT_EQ(b->map.extents.size(), 1U);
+  EXPECT_EQ(tree.path_of(b->id), "docs/deep/b");
+  EXPECT_EQ(tree.files(), 2U);
+  EXPECT_EQ(tree.directories(), 3U);
+  EXPECT_EQ(tree.file_bytes(), 12U);
+  EXPECT_EQ(tree.lookup(b->id, "x"), nullptr);
+  EXPECT_EQ(tree.lookup(99, "x"), nullptr);
+  EXPECT_EQ(tree.lookup_path("docs/nothing/b"), nullptr);
+}
+
+TEST(Tree, RefusesContradictions) {
+  Tree tree;
+  ASSERT_EQ(tree.insert(directory(0, "d")), std::nullopt);
+  ASSERT_EQ(tree.insert(file(1, "f")), std::nullopt);
+  const auto refused = [&](const media::LogEntry& entry, const char* why) {
+    const auto finding = tree.insert(entry);
+    ASSERT_TRUE(finding) << why;
+    EXPECT_EQ(finding->index, entry.index);
+    EXPECT_EQ(finding->field, "relpath");
+    EXPECT_THAT(finding->found, HasSubstr(why));
+  };
+  refused(file(2, "f"), "exists already");
+  refused(directory(3, "d"), "exists already");
+  refused(file(4, "d"), "exists already");
+  refused(file(5, "zz/f1"), "its directory does not exist");
+  refused(file(6, "f/g"), "below a file");
+  EXPECT_EQ(tree.count(), 3U);
+}
+
+TEST(Tree, OtherEntriesChangeNothing) {
+  Tree tree;
+  EXPECT_EQ(tree.insert({0, media::UnknownEntry{2}}), std::nullopt);
+  EXPECT_EQ(tree.insert({1, media::DaxDeviceEntry{}}), std::nullopt);
+  EXPECT_EQ(tree.count(), 1U);
+}
+
+TEST(Tree, RollbackUndoesInsertions) {
+  Tree tree;
+  tree.insert(directory(0, "d"));
+  tree.insert(file(1, "d/a", 5));
+  tree.insert(directory(2, "d/e"));
+  tree.insert(file(3, "d/e/f", 5));
+  tree.rollback(2);
+  EXPECT_EQ(tree.count(), 2U);
+  EXPECT_TRUE(tree.lookup_path("d")->children.empty());
+  EXPECT_EQ(tree.lookup_path("d")->subdirectories, 0U);
+  EXPECT_EQ(tree.files(), 0U);
+  EXPECT_EQ(tree.file_bytes(), 0U);
+  EXPECT_EQ(tree.lookup_path("d/a"), nullptr);
+  EXPECT_EQ(tree.insert(file(1, "d/a")), std::nullopt);
+  tree.rollback(0);
+  EXPECT_EQ(tree.count(), 1U);
+}
+
+TEST(Tree, NodesDoNotMove) {
+  Tree tree;
+  tree.insert(directory(0, "d"));
+  const Node* d = tree.lookup_path("d");
+  for (uint64_t i = 1; i < 5000; ++i) tree.insert(file(i, "d/" + std::to_string(i)));
+  EXPECT_EQ(tree.lookup_path("d"), d);
+  EXPECT_EQ(d->children.size(), 4999U);
+  EXPECT_EQ(tree.find(d->children[1234])->name, "1235");
+}
+
+TEST(Tree, AttributesAreLocal) {
+  Tree tree;
+  tree.insert(file(0, "f"));
+  EXPECT_TRUE(
+      tree.set_attributes(2, {.mode = 0100600, .uid = 7, .modification_time = timespec{5, 6}}));
+  const Node* f = tree.find(2);
+  EXPECT_EQ(f->mode, 0600U);
+  EXPECT_EQ(f->uid, 7U);
+  EXPECT_EQ(f->gid, 0U);
+  EXPECT_EQ(f->modification_time.tv_sec, 5);
+  EXPECT_NE(f->access_time.tv_sec, 0);
+  EXPECT_FALSE(tree.set_attributes(3, {}));
+}
+
+TEST(Resolve, SimpleExtentsFollowEachOther) {
+  const media::FileMap map{0, {{0, 100, 10}, {0, 50, 20}}};
+  EXPECT_EQ(resolve(map, 25, 0), (Segment{0, 100, 10}));
+  EXPECT_EQ(resolve(map, 25, 9), (Segment{0, 109, 1}));
+  EXPECT_EQ(resolve(map, 25, 10), (Segment{0, 50, 15}));
+  EXPECT_EQ(resolve(map, 25, 24), (Segment{0, 64, 1}));
+  EXPECT_EQ(resolve(map, 25, 25), std::nullopt);
+  EXPECT_EQ(resolve(map, 25, UINT64_MAX), std::nullopt);
+}
+
+TEST(Resolve, InterleavedRowsAndChunks) {
+  const media::FileMap map{16, {{0, 1000, 32}, {0, 2000, 32}, {0, 3000, 32}}};
+  EXPECT_EQ(resolve(map, 90, 0), (Segment{0, 1000, 16}));
+  EXPECT_EQ(resolve(map, 90, 20), (Segment{0, 2004, 12}));
+  EXPECT_EQ(resolve(map, 90, 47), (Segment{0, 3015, 1}));
+  EXPECT_EQ(resolve(map, 90, 48), (Segment{0, 1016, 16}));
+  EXPECT_EQ(resolve(map, 90, 85), (Segment{0, 3021, 5}));
+  EXPECT_EQ(resolve(map, 90, 90), std::nullopt);
+}
+
+TEST(Resolve, MapsThatAreTooShortEndEarly) {
+  EXPECT_EQ(resolve({}, 100, 0), std::nullopt);
+  EXPECT_EQ(resolve({0, {{0, 100, 10}}}, 100, 5), (Segment{0, 105, 5}));
+  EXPECT_EQ(resolve({0, {{0, 100, 10}}}, 100, 10), std::nullopt);
+  EXPECT_EQ(resolve({16, {{0, 100, 16}, {0, 200, 16}}}, 100, 32), std::nullopt);
+}
+
+TEST(Resolve, DoesNotWrap) {
+  const uint64_t top = UINT64_MAX;
+  EXPECT_EQ(resolve({0, {{0, top, top}}}, top, 5), std::nullopt);
+  EXPECT_EQ(resolve({0, {{0, 0, top}}}, top, top - 1), (Segment{0, top - 1, 1}));
+  EXPECT_EQ(resolve({uint64_t{1} << 63, {{0, 0, top}}}, top, top - 1), (Segment{0, top - 1, 1}));
+  EXPECT_EQ(resolve({1, {{0, top, top}}}, top, 1), std::nullopt);
+}
+
+}  // namespace
+}  // namespace famfs::tree

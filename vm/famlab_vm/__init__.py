@@ -12,11 +12,12 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from famlab_vm.agent import CommandResult
+    from famlab_vm.command import CommandResult
     from famlab_vm.connection import Connection
     from famlab_vm.lab import Lab
     from famlab_vm.machine import Machine
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
     from famlab_vm.topology import Topology
     from famlab_vm.workload import Workload
 
+# libvirt's embedded driver logs to stderr unless told otherwise before it is loaded; its errors
+# reach the caller as exceptions. LIBVIRT_LOG_OUTPUTS=1:file:PATH turns its log on.
+os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
+
 __all__ = [
     "Artifacts", "CommandResult", "Connection", "Lab", "Machine", "Topology", "Workload",
 ]
 
 _MODULES = {
     "Artifacts": "paths",
-    "CommandResult": "agent",
+    "CommandResult": "command",
     "Connection": "connection",
     "Lab": "lab",
     "Machine": "machine",

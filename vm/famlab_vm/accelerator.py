@@ -55,7 +55,7 @@ def _machine_key(artifacts: Artifacts) -> str:
         if line.startswith(("model name", "vendor_id", "flags"))
     ][:3]
     facts = [platform.release(), platform.version(), *cpu]
-    for path in (artifacts.kernel, artifacts.image, artifacts.qemu):
+    for path in (artifacts.kernel, artifacts.qemu):
         status = path.stat()
         facts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]

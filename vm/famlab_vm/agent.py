@@ -1,50 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running commands and moving files in a guest through the QEMU guest agent, by way of libvirt.
+"""Starting and killing processes in a guest through the QEMU guest agent, by way of libvirt.
 
-Protocol: QEMU Guest Agent Protocol Reference (guest-exec, guest-exec-status, guest-file-*).
+Protocol: QEMU Guest Agent Protocol Reference, guest-exec. Only starting goes this way: the agent
+has no event for the end of a process, libvirt drops it for answers over 10 MiB, and moves less
+than 1 MiB a second. Data, output and status travel through the exchange directory (command.py).
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import libvirt
 import libvirt_qemu
 
-from famlab_vm.errors import AgentError, CommandFailed, CommandTimeout
-
-# libvirt drops the agent when one answer exceeds 10 MiB, and data travels as base64.
-CHUNK = 1 << 20
-
-# The agent has no event for "the command has ended", so its status is asked for: at first often,
-# because most commands take milliseconds, then ever less often, to leave the guest its one CPU.
-_FIRST_WAIT = 0.002
-_LONGEST_WAIT = 0.25
+from famlab_vm.errors import AgentError
 
 # How long the agent may take for one answer, in seconds; it answers in milliseconds unless stuck.
 _ANSWER_TIMEOUT = 60
 
+# Stops each process before its children are listed, so that none can be added meanwhile.
+_KILL_TREE = """\
+tree() {
+    kill -STOP "$1" 2>/dev/null || return 0
+    for child in $(pgrep -P "$1"); do tree "$child"; done
+    kill -KILL "$1"
+}
+tree "$1"
+"""
 
-@dataclass(frozen=True)
-class CommandResult:
-    """How a command in a guest ended. `returncode` is negative for death by a signal."""
 
-    args: tuple[str, ...]
-    returncode: int
-    stdout: bytes
-    stderr: bytes
+class Spawner(Protocol):
+    """Something that starts and kills processes in a guest."""
 
-    @property
-    def text(self) -> str:
-        """Standard output as text without the white space at its ends."""
-        return self.stdout.decode(errors="replace").strip()
+    def spawn(self, args: Sequence[str]) -> int:
+        """Start `args` with no input and its output dropped; return its id in the guest."""
+
+    def kill_tree(self, pid: int) -> int:
+        """Begin to kill a process in the guest and all its descendants; return the killer's id."""
 
 
 class Agent:
@@ -54,117 +48,18 @@ class Agent:
         self._host = host
         self._domain = domain
 
-    def _request(self, command: str, **arguments: object) -> Any:
-        message = json.dumps({"execute": command, "arguments": arguments})
+    def spawn(self, args: Sequence[str]) -> int:
+        """See Spawner. Raises AgentError if the agent refuses or does not answer."""
+        message = {"execute": "guest-exec", "arguments": {"path": args[0], "arg": list(args[1:])}}
         try:
-            answer = libvirt_qemu.qemuAgentCommand(self._domain, message, _ANSWER_TIMEOUT, 0)
+            answer = libvirt_qemu.qemuAgentCommand(
+                self._domain, json.dumps(message), _ANSWER_TIMEOUT, 0
+            )
         except libvirt.libvirtError as error:
-            raise AgentError(f"{self._host}: {command}: {error}") from error
-        return json.loads(answer)["return"]
-
-    def start(self, args: Sequence[str], stdin: bytes | None = None) -> int:
-        """Start a command in a session of its own and return its process id in the guest."""
-        request: dict[str, object] = {
-            "path": "setsid",
-            "arg": list(args),
-            "capture-output": True,
-        }
-        if stdin is not None:
-            request["input-data"] = base64.b64encode(stdin).decode()
-        pid: int = self._request("guest-exec", **request)["pid"]
+            raise AgentError(f"{self._host}: the guest agent: {error}") from error
+        pid: int = json.loads(answer)["return"]["pid"]
         return pid
 
-    def poll(self, pid: int, args: Sequence[str]) -> CommandResult | None:
-        """Return how the command `pid` ended, or None if it runs."""
-        status = self._request("guest-exec-status", pid=pid)
-        if not status["exited"]:
-            return None
-        code = -int(status["signal"]) if "signal" in status else int(status.get("exitcode", 0))
-        return CommandResult(
-            tuple(args),
-            code,
-            base64.b64decode(status.get("out-data", "")),
-            base64.b64decode(status.get("err-data", "")),
-        )
-
-    def run(
-        self, args: Sequence[str], *, timeout: float | None = None, check: bool = False,
-        stdin: bytes | None = None,
-    ) -> CommandResult:
-        """Run a command to its end.
-
-        After `timeout` seconds the command and all it started are killed and CommandTimeout is
-        raised. With `check`, a status other than 0 raises CommandFailed. AgentError: it did not
-        run, or the guest went away.
-        """
-        pid = self.start(args, stdin)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        wait = _FIRST_WAIT
-        while (result := self.poll(pid, args)) is None:
-            if deadline is not None and time.monotonic() > deadline:
-                self.kill(pid)
-                raise CommandTimeout(
-                    f"{self._host}: {' '.join(args)}: killed after {timeout:g} s"
-                )
-            time.sleep(wait)
-            wait = min(wait * 1.5, _LONGEST_WAIT)
-        if check and result.returncode != 0:
-            raise CommandFailed(
-                f"{self._host}: {' '.join(args)}: {describe_status(result.returncode)}\n"
-                + (result.stderr or result.stdout).decode(errors="replace").rstrip(),
-                result.returncode, result.stdout, result.stderr,
-            )
-        return result
-
-    def kill(self, pid: int) -> None:
-        """Kill the session of a command that start() began."""
-        self._request("guest-exec", path="kill", arg=["-KILL", "--", f"-{pid}"])
-
-    def push(self, local: Path, remote: str) -> None:
-        """Copy a file of this machine into the guest, with its permission bits."""
-        with local.open("rb") as source:
-            mode = os.fstat(source.fileno()).st_mode & 0o7777
-            handle = self._request("guest-file-open", path=remote, mode="w")
-            try:
-                while data := source.read(CHUNK):
-                    self._write(handle, data)
-            finally:
-                self._request("guest-file-close", handle=handle)
-        self.run(["chmod", f"{mode:o}", remote], timeout=30, check=True)
-
-    def _write(self, handle: int, data: bytes) -> None:
-        while data:
-            answer = self._request(
-                "guest-file-write", handle=handle, **{"buf-b64": base64.b64encode(data).decode()}
-            )
-            data = data[answer["count"]:]
-
-    def pull(self, remote: str, local: Path) -> None:
-        """Copy a file of the guest to this machine; a partial copy is removed on failure."""
-        partial = local.with_name(f".{local.name}.famlab-{os.getpid()}")
-        try:
-            with partial.open("wb") as sink:
-                self.read(remote, sink.write)
-            partial.replace(local)
-        finally:
-            partial.unlink(missing_ok=True)
-
-    def read(self, remote: str, sink: Callable[[bytes], object]) -> None:
-        """Give the content of a file of the guest to `sink`, piece by piece."""
-        handle = self._request("guest-file-open", path=remote, mode="r")
-        try:
-            while True:
-                answer = self._request("guest-file-read", handle=handle, count=CHUNK)
-                if answer["count"]:
-                    sink(base64.b64decode(answer["buf-b64"]))
-                if answer["eof"]:
-                    return
-        finally:
-            self._request("guest-file-close", handle=handle)
-
-
-def describe_status(returncode: int) -> str:
-    """Return `returncode` (negative: a signal) in words."""
-    if returncode < 0:
-        return f"killed by signal {-returncode}"
-    return f"ended with status {returncode}"
+    def kill_tree(self, pid: int) -> int:
+        """See Spawner. Raises AgentError."""
+        return self.spawn(["sh", "-c", _KILL_TREE, "kill-tree", str(pid)])

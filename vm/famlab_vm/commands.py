@@ -7,21 +7,24 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from famlab_vm import process
-from famlab_vm.errors import CommandFailed, LabStateError, PrerequisiteMissing
+from famlab_vm.errors import LabStateError, PrerequisiteMissing
 from famlab_vm.paths import Artifacts, check_host_name
 from famlab_vm.progress import Progress
+from famlab_vm.separate import in_child
 from famlab_vm.state import LabState, lab_directory, lab_names
 from famlab_vm.topology import Topology, topology_names
 from famlab_vm.units import format_size
 from famlab_vm.workload import Workload
 
 if TYPE_CHECKING:
+    from famlab_vm.agent import Agent
+    from famlab_vm.command import CommandRunner
     from famlab_vm.lab import Lab
 
 
@@ -114,24 +117,58 @@ def status(args: argparse.Namespace) -> int:
     return 0
 
 
-def execute(args: argparse.Namespace) -> int:
-    """Run a command in a host."""
-    check_host_name(args.host)
-    stdin = sys.stdin.buffer.read() if args.stdin else None
-    with _opened(args.name) as lab:
-        result = lab.host(args.host).run(args.args, timeout=args.timeout, input=stdin)
-    sys.stdout.buffer.write(result.stdout)
-    sys.stdout.buffer.flush()
-    sys.stderr.buffer.write(result.stderr)
-    return result.returncode if result.returncode >= 0 else 128 - result.returncode
-
-
 def _host_state(args: argparse.Namespace) -> LabState:
     """Return the lab's state after a check that it has the host."""
     check_host_name(args.host)
     state = LabState.load(args.name)
     state.guest(args.host)
     return state
+
+
+class _ShortSpawner:
+    """Starts processes in a host from a child process that ends at once.
+
+    So the lab is free for other commands while one waits for its process in the guest.
+    """
+
+    def __init__(self, name: str, host: str) -> None:
+        self._name = name
+        self._host = host
+
+    def _agent(self, use: Callable[[Agent], int]) -> int:
+        def work() -> int:
+            with _opened(self._name) as lab:
+                return use(lab.host(self._host).agent())
+
+        return in_child(work)
+
+    def spawn(self, args: Sequence[str]) -> int:
+        """See Spawner."""
+        return self._agent(lambda agent: agent.spawn(args))
+
+    def kill_tree(self, pid: int) -> int:
+        """See Spawner."""
+        return self._agent(lambda agent: agent.kill_tree(pid))
+
+
+def _runner(args: argparse.Namespace) -> CommandRunner:
+    from famlab_vm.command import CommandRunner
+
+    files = _host_state(args).guest(args.host).files
+    return CommandRunner(args.host, files, _ShortSpawner(args.name, args.host))
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run a command in a host, with its output as it comes."""
+
+    def show(stream: str, data: bytes) -> None:
+        target = sys.stdout.buffer if stream == "out" else sys.stderr.buffer
+        target.write(data)
+        target.flush()
+
+    stdin = sys.stdin.buffer if args.stdin else None
+    result = _runner(args).run(args.args, timeout=args.timeout, stdin=stdin, sink=show)
+    return result.returncode
 
 
 def shell(args: argparse.Namespace) -> int:
@@ -149,18 +186,14 @@ def shell(args: argparse.Namespace) -> int:
 
 
 def push(args: argparse.Namespace) -> int:
-    """Copy a file into a host."""
-    check_host_name(args.host)
-    with _opened(args.name) as lab:
-        lab.host(args.host).push(args.local, args.remote)
+    """Copy a file or directory into a host."""
+    _runner(args).push(Path(args.local), args.remote)
     return 0
 
 
 def pull(args: argparse.Namespace) -> int:
-    """Copy a file out of a host."""
-    check_host_name(args.host)
-    with _opened(args.name) as lab:
-        lab.host(args.host).pull(args.remote, args.local)
+    """Copy a file or directory out of a host."""
+    _runner(args).pull(args.remote, Path(args.local))
     return 0
 
 

@@ -23,10 +23,6 @@ from typing import Any
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.paths import cache_directory, run_directory
 
-# The embedded driver logs to stderr unless told otherwise before libvirt is loaded; errors reach
-# the caller as exceptions. LIBVIRT_LOG_OUTPUTS=1:file:PATH turns its log on.
-os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
-
 try:
     import libvirt
 except ImportError as missing:

@@ -88,9 +88,14 @@ def last_lines(text: str, count: int = 15) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
 
+def is_panic(text: str) -> bool:
+    """Return whether `text` holds the announcement of a kernel panic."""
+    return _PANIC.search(text) is not None
+
+
 def panic_text(text: str) -> str:
     """Return the reports that explain a kernel panic in `text`, or an empty string."""
-    if not _PANIC.search(text):
+    if not is_panic(text):
         return ""
     return "\n".join(
         report.text for report in kernel_reports(text) if report.kind in ("oops", "panic")

@@ -50,6 +50,11 @@ class GuestFiles:
         return self.directory / "gdb.sock"
 
     @property
+    def exchange(self) -> Path:
+        """Directory that the guest can write to: commands' input, output and status."""
+        return self.directory / "exchange"
+
+    @property
     def description(self) -> Path:
         """The libvirt XML of the guest as it was started."""
         return self.directory / "domain.xml"
@@ -98,6 +103,11 @@ class GuestDescription:
     def agent_socket(self) -> Path:
         """Where QEMU listens for the agent's client."""
         return self.files.agent_socket
+
+    @property
+    def exchange(self) -> Path:
+        """The directory of this machine that the guest shares read-write."""
+        return self.files.exchange
 
     @property
     def kernel_arguments(self) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Following a growing file with inotify: woken by the kernel when it grows, no polling."""
+"""Being woken by the kernel (inotify) when files change, instead of looking again and again."""
 
 from __future__ import annotations
 
@@ -10,25 +10,67 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+# From <sys/inotify.h>.
 _IN_MODIFY = 0x2
+_IN_CLOSE_WRITE = 0x8
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class Watch:
+    """An inotify descriptor for select(): readable once a watched file or directory changed."""
+
+    def __init__(self, *paths: Path) -> None:
+        """Watch `paths`; for a directory that means the files in it. Raises OSError."""
+        self._descriptor = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if self._descriptor < 0:
+            raise self._error("inotify")
+        for path in paths:
+            mask = _IN_MODIFY | _IN_CLOSE_WRITE
+            if _libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
+                error = self._error(str(path))
+                self.close()
+                raise error
+
+    @staticmethod
+    def _error(what: str) -> OSError:
+        code = ctypes.get_errno()
+        return OSError(code, os.strerror(code), what)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return int(self._descriptor)
+
+    def drain(self) -> None:
+        """Forget the changes so far; to be called before the files are looked at."""
+        try:
+            while os.read(self._descriptor, 65536):
+                pass
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        """Free the descriptor."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
 class Follower:
-    """Reads a file from an offset on, as it grows, until `stop` is called from any thread."""
+    """Reads a file from an offset on, as it grows, until stop() is called from any thread."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         """Start to follow `path`, which has to exist. Raises OSError."""
-        self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
-        self._notify = _libc.inotify_init1(os.O_CLOEXEC)
+        self._watch = Watch(path)
         self._file = path.open("rb", buffering=0)
         self._file.seek(offset)
-        if self._notify < 0 or _libc.inotify_add_watch(
-            self._notify, os.fsencode(path), _IN_MODIFY
-        ) < 0:
-            code = ctypes.get_errno()
-            self.close()
-            raise OSError(code, os.strerror(code), str(path))
+        self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
 
     def __enter__(self) -> Follower:
         return self
@@ -37,7 +79,10 @@ class Follower:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self._watch.close()
+        self._file.close()
+        os.close(self._stop_read)
+        os.close(self._stop_write)
 
     def stop(self) -> None:
         """Make chunks() end once it has given what the file holds now."""
@@ -51,9 +96,8 @@ class Follower:
                 yield data
             if stopped:
                 return
-            ready, _, _ = select.select([self._notify, self._stop_read], [], [])
-            if self._notify in ready:
-                os.read(self._notify, 65536)
+            ready, _, _ = select.select([self._watch, self._stop_read], [], [])
+            self._watch.drain()
             stopped = self._stop_read in ready
 
     def lines(self) -> Iterator[str]:
@@ -63,11 +107,3 @@ class Follower:
             *complete, rest = (rest + chunk).split(b"\n")
             for line in complete:
                 yield line.decode(errors="replace").rstrip("\r")
-
-    def close(self) -> None:
-        """Free the descriptors."""
-        if not self._file.closed:
-            self._file.close()
-            for descriptor in (self._notify, self._stop_read, self._stop_write):
-                if descriptor >= 0:
-                    os.close(descriptor)

@@ -14,7 +14,8 @@ import libvirt
 
 from famlab_vm import console as console_log
 from famlab_vm import process
-from famlab_vm.agent import Agent, CommandResult
+from famlab_vm.agent import Agent
+from famlab_vm.command import CommandResult, CommandRunner
 from famlab_vm.connection import Connection
 from famlab_vm.console import Console
 from famlab_vm.domain import GuestDescription, domain_xml
@@ -109,6 +110,7 @@ class Machine:
             self._agent_there = self._stopped = self._crashed = self._cancelled = False
             self._ready_line_at = None
         self.files.directory.mkdir(mode=0o700, exist_ok=True)
+        self.files.exchange.mkdir(mode=0o700, exist_ok=True)
         self.console.mark_start()
         self._boot_offset = self.console.offset()
         xml = domain_xml(self.description)
@@ -306,20 +308,24 @@ class Machine:
                 raise AgentError(f"{self.name}: the guest agent is not connected")
             return self._agent
 
+    def commands(self) -> CommandRunner:
+        """Return what runs commands in the running guest. Raises LabStateError, AgentError."""
+        return CommandRunner(self.name, self.files, self.agent())
+
     def run(
         self, args: Sequence[str], *, timeout: float | None = None, check: bool = False,
         input: bytes | None = None,  # noqa: A002 (the name that subprocess.run has)
     ) -> CommandResult:
-        """Run a command in the guest to its end; see Agent.run."""
-        return self.agent().run(args, timeout=timeout, check=check, stdin=input)
+        """Run a command in the guest to its end; see CommandRunner.run."""
+        return self.commands().run(args, timeout=timeout, check=check, stdin=input)
 
-    def push(self, local: Path | str, remote: str) -> None:
-        """Copy a file of this machine into the guest, with its permission bits."""
-        self.agent().push(Path(local), remote)
+    def push(self, local: Path | str, remote: str, *, timeout: float | None = None) -> None:
+        """Copy a file or directory of this machine into the guest, with permission bits."""
+        self.commands().push(Path(local), remote, timeout=timeout)
 
-    def pull(self, remote: str, local: Path | str) -> None:
-        """Copy a file of the guest to this machine."""
-        self.agent().pull(remote, Path(local))
+    def pull(self, remote: str, local: Path | str, *, timeout: float | None = None) -> None:
+        """Copy a file or directory of the guest to this machine."""
+        self.commands().pull(remote, Path(local), timeout=timeout)
 
     def dax_devices(self) -> list[DaxDevice]:
         """Return the guest's dax devices, in the order that is equal on all guests."""

@@ -120,7 +120,7 @@ def parse_topology(document: Node, name: str) -> Topology:
     top = document.mapping(keys, required=("description", "fabric", "devices"))
     fabric = top["fabric"].choice(("cxl", "pmem"))
     guest = top["guest"].mapping(("memory", "cpus")) if "guest" in top else {}
-    memory = guest["memory"].parsed(_guest_memory, "128M to 64G") if "memory" in guest else 512 << 20
+    memory = guest["memory"].parsed(_guest_memory, "128M to 64G") if "memory" in guest else 1 << 30
     cpus = guest["cpus"].integer(1, 16) if "cpus" in guest else 1
     devices = _devices(top["devices"])
     bridges: tuple[Bridge, ...] = ()

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contract: stages, failures and kernel reports are found in a console log, and only those."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from famlab_vm.console import Console, failures, is_panic, kernel_reports, panic_text, stages
+
+BOOT = """\
+[    1.467111] Run /usr/lib/famlab/init as init process
+famlab: init: pid 1
+famlab: region: region0 in decoder0.0
+famlab: ready: yes
+"""
+FAILED = """\
+famlab: init: pid 1
+famlab: failed: region: cxl create-region: failed
+famlab: failed: region: error 6
+famlab: agent: there
+"""
+OOPS_AND_PANIC = """\
+[    2.000000] something ordinary
+[    2.100000] BUG: kernel NULL pointer dereference, address: 0000000000000000
+[    2.100001] Call Trace:
+[    2.100002] ---[ end trace 0000000000000000 ]---
+[    2.200000] Kernel panic - not syncing: Fatal exception
+[    2.200001] ---[ end Kernel panic - not syncing: Fatal exception ]---
+"""
+WARNING = """\
+[    3.000000][  T12] WARNING: CPU: 0 PID: 1 at mm/x.c:1 f+0x1/0x2
+[    3.000001][  T12] Call Trace:
+[    3.000002][  T12] ---[ end trace 0000000000000000 ]---
+[    3.100000] ordinary again
+"""
+
+
+def test_stages() -> None:
+    """Progress lines become (stage, text) in order."""
+    assert [stage for stage, _ in stages(BOOT)] == ["init", "region", "ready"]
+    assert stages(BOOT)[1] == ("region", "region0 in decoder0.0")
+
+
+def test_failure_lines_are_joined() -> None:
+    """A reason of several lines is one failure, and no stage."""
+    assert failures(FAILED) == [("region", "cxl create-region: failed\nerror 6")]
+    assert [stage for stage, _ in stages(FAILED)] == ["init", "agent"]
+    assert failures(BOOT) == []
+
+
+def test_reports() -> None:
+    """An oops and the panic after it are two reports, a warning is one, the rest is none."""
+    kinds = [report.kind for report in kernel_reports(OOPS_AND_PANIC + WARNING)]
+    assert kinds == ["oops", "panic", "warning"]
+    assert "ordinary" not in "".join(report.text for report in kernel_reports(WARNING))
+    assert kernel_reports(BOOT) == []
+
+
+def test_report_without_end_is_bounded() -> None:
+    """A report whose end never comes does not swallow the log."""
+    text = "WARNING: CPU: 0\n" + "x\n" * 1000
+    assert len(kernel_reports(text)[0].text.splitlines()) == 120
+
+
+def test_panic_text_holds_the_oops() -> None:
+    """The explanation of a panic includes the oops that led to it."""
+    assert "NULL pointer" in panic_text(OOPS_AND_PANIC)
+    assert panic_text(WARNING) == ""
+    assert is_panic(OOPS_AND_PANIC)
+    assert not is_panic(BOOT)
+
+
+def test_boots_are_told_apart(tmp_path: Path) -> None:
+    """boot_text() is what came after the last start, offsets count over all boots."""
+    console = Console(tmp_path / "console.log")
+    assert (console.offset(), console.text()) == (0, "")
+    console.mark_start()
+    with console.path.open("a") as stream:
+        stream.write("first boot\r\n")
+    offset = console.offset()
+    console.mark_start()
+    with console.path.open("a") as stream:
+        stream.write("second \udcff boot\n".encode(errors="surrogateescape").decode(errors="replace"))
+    assert "first" not in console.boot_text()
+    assert "second" in console.boot_text()
+    assert "first" in console.text()
+    assert "first" not in console.text(offset)

@@ -114,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     execute.add_argument("-i", "--stdin", action="store_true", help="give it standard input")
     execute.add_argument("--timeout", type=float, metavar="SECONDS", help="kill it after that")
     execute.add_argument(
-        "args", nargs="+", metavar=("COMMAND", "ARGUMENT"), help="after --, as it would be typed"
+        "args", nargs="+", metavar="COMMAND", help="after --, with its arguments, as typed"
     )
     execute.usage = "famlab exec [--name NAME] [-i] [--timeout SECONDS] HOST -- COMMAND [ARGUMENT ...]"
 

@@ -26,7 +26,7 @@ from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError
 from famlab_vm.follow import Watch
 
 # Where the guest's init mounts the exchange directory.
-_MOUNTED = "/run/famlab/exchange"
+MOUNTED = "/run/famlab/exchange"
 
 _SCRIPT = """\
 directory=$1
@@ -167,7 +167,7 @@ class _Job:
     def __init__(self, exchange: Path) -> None:
         name = uuid_module.uuid4().hex
         self.directory = exchange / name
-        self.in_guest = f"{_MOUNTED}/{name}"
+        self.in_guest = f"{MOUNTED}/{name}"
         self._outputs: dict[str, IO[bytes]] = {}
 
     def __enter__(self) -> _Job:

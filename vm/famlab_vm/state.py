@@ -106,7 +106,7 @@ class LabState:
             raise LabStateError(f"lab {name!r} is not up ({hint})") from None
         except (OSError, ValueError) as error:
             raise _unreadable(name, path, error) from error
-        if content.pop("version", None) != _VERSION:
+        if not isinstance(content, dict) or content.pop("version", None) != _VERSION:
             raise _unreadable(name, path, "made by another version of famlab")
         try:
             content["topology"] = _topology(content["topology"])

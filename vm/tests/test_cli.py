@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contract of the command line: exit codes by cause, messages that say what to do."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+
+from famlab_vm import errors
+from famlab_vm.cli import main
+from lab_support import Fake, a_state
+
+
+def test_exit_codes_differ_by_cause() -> None:
+    """The codes that scripts rely on."""
+    assert {
+        name: kind.exit_code
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.FamlabError)
+    } == {
+        "FamlabError": 1, "UsageError": 2, "TopologyError": 2, "BootError": 1, "BootPanic": 10,
+        "NoRegion": 11, "AgentSilent": 12, "QemuDied": 13, "BootTimeout": 13,
+        "WorkloadFailed": 14, "PrerequisiteMissing": 15, "LabStateError": 16, "AgentError": 125,
+        "CommandTimeout": 124, "CommandFailed": 1,
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["exec", "--help"]])
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Help is given with an example and status 0."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    assert "example" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["dance"], ["up", "--hosts", "x"], ["up", "--dax", "none"], ["exec"], ["exec", "host0"]],
+)
+def test_wrong_usage(arguments: list[str]) -> None:
+    """What the parser refuses is status 2."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["status", "--name", "mine"], 16, "famlab up"),
+        (["exec", "host0", "--", "true"], 16, "not up"),
+        (["exec", "hostx", "--", "true"], 2, "host0 to host7"),
+        (["up", "--name", "Bad!"], 2, "a-z"),
+        (["up", "--topology", "none"], 2, "one-device"),
+        (["up", "--topology", "/no/such.yaml"], 2, "No such file"),
+        (["up", "--workload", "none", "--kernel", "/no/kernel"], 15, "make kernel"),
+        (["up", "--workload", "none", "--qemu", "no-such-qemu"], 15, "make tree"),
+        (["kill", "host0"], 16, "not up"),
+        (["gdb", "host9"], 2, "host0 to host7"),
+    ],
+)
+def test_errors(
+    arguments: list[str], code: int, words: str, run_directory: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:
+    """Each kind of failure has its status and words, and leaves nothing in the run directory."""
+    # Files that exist stand for what make builds, so that only the mistake under test remains.
+    existing = tmp_path / "file"
+    existing.touch(mode=0o755)
+    monkeypatch.setenv("KERNEL", str(existing))
+    monkeypatch.setenv("QEMU", str(existing))
+    assert main(arguments) == code
+    assert words in capsys.readouterr().err
+    assert not run_directory.exists() or list(run_directory.iterdir()) == []
+
+
+def test_status(run_directory: Path, guest_process: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    """Status tells running, panicked and stopped hosts apart, for people and programs."""
+    assert main(["status"]) == 0
+    assert "famlab up" in capsys.readouterr().out
+    state = a_state("mine")
+    state.save()
+    running = guest_process(run_directory / "mine" / "host0")
+    assert main(["status", "--json"]) == 0
+    (lab,) = json.loads(capsys.readouterr().out)
+    assert [(host["name"], host["state"]) for host in lab["hosts"]] == [
+        ("host0", "running"), ("host1", "stopped"),
+    ]
+    assert lab["hosts"][0]["pid"] == running.pid
+    files = state.guest("host0").files
+    files.directory.mkdir()
+    files.console_log.write_text("[ 1.0] Kernel panic - not syncing: test\n")
+    assert main(["status", "--name", "mine"]) == 0
+    assert "host0: panicked" in capsys.readouterr().out
+
+
+def test_kill(run_directory: Path, guest_process: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    """kill ends the host's process; a host that does not run is status 16."""
+    a_state("mine").save()
+    child = guest_process(run_directory / "mine" / "host1")
+    assert main(["kill", "host1", "--name", "mine"]) == 0
+    assert child.wait(5) != 0
+    assert main(["kill", "host1", "--name", "mine"]) == 16
+    assert "host1 does not run" in capsys.readouterr().err
+
+
+def test_gdb_line(run_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """gdb prints a line that attaches to the host's socket with the host's kernel."""
+    a_state("mine").save()
+    assert main(["gdb", "host0", "--name", "mine"]) == 0
+    line = capsys.readouterr().out
+    assert f"target remote {run_directory}/mine/host0/gdb.sock" in line
+    assert line.rstrip().endswith("/a")
+
+
+def test_down_of_a_damaged_lab(run_directory: Path, guest_process: Fake) -> None:
+    """down removes a lab whose state cannot be read, its guests included; again is no error."""
+    a_state("mine").save()
+    (run_directory / "mine" / "state.json").write_text("{")
+    child = guest_process(run_directory / "mine" / "host0")
+    assert main(["down", "--name", "mine"]) == 0
+    assert child.wait(5) != 0
+    assert list(run_directory.iterdir()) == []
+    assert main(["down", "--name", "mine"]) == 0
+
+
+def test_topologies(capsys: pytest.CaptureFixture[str]) -> None:
+    """The list names every topology with its size."""
+    assert main(["topologies"]) == 0
+    output = capsys.readouterr().out
+    for name in ("one-device", "two-bridges", "interleave-2", "switch", "pmem"):
+        assert name in output

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC2154  # the variables of prepare-memory and report.sh
 #
 # Regions of CXL memory; sourced by prepare-memory.
 
@@ -122,16 +122,16 @@ take_devices() {
 create_region() { # ROOT-DECODER WAYS MEMDEV...
     decoder=$1 ways=$2
     shift 2
-    if ! cxl create-region -m -t ram -d "$decoder" -w "$ways" "$@" >$run/region 2>&1; then
+    if ! cxl create-region -m -t ram -d "$decoder" -w "$ways" "$@" >"$run/region" 2>&1; then
         give_up region "cxl create-region -m -t ram -d $decoder -w $ways $*
-$(cat $run/region)
+$(cat "$run/region")
 $(kernel_words)"
     fi
     # The tool's answer is JSON, a field a line; the name is all that is wanted.
     region=
     while read -r value; do
         case $value in '"region":'*) region=${value#*:\"} region=${region%%\"*} ;; esac
-    done <$run/region
+    done <"$run/region"
     stage region "$region in $decoder, of $*"
     dax_region=dax_$region
     # The driver of the region's dax devices attaches asynchronously. Attaching by hand returns

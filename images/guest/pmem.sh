@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC2154  # the variables of prepare-memory and report.sh
 #
 # Dax devices of persistent memory (NVDIMMs without label area); sourced by prepare-memory, which
 # sets $lab.
@@ -80,8 +80,8 @@ area is not supported, leave out label-size"
     # The last two digits tell the regions of a lab apart.
     if ! { echo ram >"$seed/mode" && echo $dax_align >"$seed/align" &&
         printf '%s%02x\n' "${lab%??}" "$2" >"$seed/uuid" && echo "$namespace" >"$seed/namespace" &&
-        echo "${seed##*/}" >/sys/bus/nd/drivers/dax_pmem/bind; } 2>$run/error; then
-        give_up region "$1: no dax device on $namespace: $(cat $run/error)
+        echo "${seed##*/}" >/sys/bus/nd/drivers/dax_pmem/bind; } 2>"$run/error"; then
+        give_up region "$1: no dax device on $namespace: $(cat "$run/error")
 $(kernel_words)"
     fi
 }

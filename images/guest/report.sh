@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC2034  # the variables are for those who source this
 #
 # What the guest tells the outside, on the console and in /run/famlab; sourced.
 

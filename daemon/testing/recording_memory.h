@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <ostream>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/mapping.h"
@@ -33,15 +35,20 @@ class RecordingMemory final : public memory::SharedMemory {
   };
 
   explicit RecordingMemory(uint64_t size = media::kMinimumDeviceSize, bool writable = true)
-      : SharedMemory("test memory", size, writable), mapping_(base::Mapping::anonymous(size)) {
-    set_base(mapping_.data());
+      : RecordingMemory(std::make_shared<base::Mapping>(base::Mapping::anonymous(size)), writable) {
+  }
+
+  // One more host over the same bytes, coherent with the others.
+  explicit RecordingMemory(std::shared_ptr<base::Mapping> bytes, bool writable = true)
+      : SharedMemory("test memory", bytes->size(), writable), mapping_(std::move(bytes)) {
+    set_base(mapping_->data());
   }
 
   const char* backend() const noexcept override { return "recording"; }
 
   // The bytes, past all checks and records.
   std::span<std::byte> raw(uint64_t offset, uint64_t length) {
-    return {mapping_.data() + offset, length};
+    return {mapping_->data() + offset, length};
   }
 
   std::vector<Event> events;
@@ -62,7 +69,7 @@ class RecordingMemory final : public memory::SharedMemory {
   void store_fence() override { record({Kind::kStoreFence}); }
   void load_fence() override { record({Kind::kLoadFence}); }
 
-  base::Mapping mapping_;
+  std::shared_ptr<base::Mapping> mapping_;
 };
 
 }  // namespace famfs::testing

@@ -81,22 +81,24 @@ media::Decoded<media::LogHeader> Follower::read_header() {
 RefreshResult Follower::follow(const Taken& taken) {
   RefreshResult result;
   const uint64_t nodes = contents_.tree.count();
-  for (bool more = true; more;) {
-    const auto header = read_header();
-    if (!header.value) {
-      result.stopped = *damage_in(header.findings);
-      break;
+  const auto decoded = read_header();
+  header_ = decoded.value;
+  if (!header_) {
+    result.stopped = *damage_in(decoded.findings);
+  } else if (header_->next_index < reader_.cursor()) {
+    result.stopped = {media::Severity::kDamage,
+                      media::Area::kLogHeader,
+                      0,
+                      "next_index",
+                      std::to_string(header_->next_index),
+                      fmt::format("{} or more, as so many entries were read", reader_.cursor())};
+  } else {
+    // While the log is stuck at a bad entry, what lies behind it is not read again and again.
+    uint64_t limit = stopped_ ? 1 : kBatch;
+    while (!result.stopped && reader_.cursor() != header_->next_index) {
+      take_batch(*header_, limit, taken, result);
+      limit = kBatch;
     }
-    if (header.value->next_index < reader_.cursor()) {
-      result.stopped = {media::Severity::kDamage,
-                        media::Area::kLogHeader,
-                        0,
-                        "next_index",
-                        std::to_string(header.value->next_index),
-                        fmt::format("{} or more, as so many entries were read", reader_.cursor())};
-      break;
-    }
-    more = take_batch(*header.value, taken, result);
   }
   stopped_ = result.stopped.has_value();
   result.new_nodes = contents_.tree.count() - nodes;
@@ -104,11 +106,8 @@ RefreshResult Follower::follow(const Taken& taken) {
   return result;
 }
 
-bool Follower::take_batch(const media::LogHeader& header, const Taken& taken,
+void Follower::take_batch(const media::LogHeader& header, uint64_t limit, const Taken& taken,
                           RefreshResult& result) {
-  if (header.next_index == reader_.cursor()) return false;
-  // While the log is stuck at a bad entry, what lies behind it is not read again and again.
-  const uint64_t limit = std::exchange(stopped_, false) ? 1 : kBatch;
   log::Batch batch;
   {
     const std::scoped_lock lock(media_mutex_);
@@ -131,7 +130,6 @@ bool Follower::take_batch(const media::LogHeader& header, const Taken& taken,
     result.notices.push_back(std::move(notice));
   }
   if (!result.stopped) result.stopped = std::move(batch.stopped);
-  return !result.stopped;
 }
 
 }  // namespace famfs::volume

@@ -53,6 +53,8 @@ class Follower {
   // are read, and none is taken if it does not match: throws ESTALE.
   using Taken = std::function<void(const media::LogEntry&)>;
   RefreshResult follow(const Taken& taken = {});
+  // The header that follow() read last; nullopt if it was damaged.
+  const std::optional<media::LogHeader>& header() const noexcept { return header_; }
 
   Contents& contents() noexcept { return contents_; }
   const Contents& contents() const noexcept { return contents_; }
@@ -65,8 +67,9 @@ class Follower {
   uint64_t entries_skipped() const noexcept { return entries_skipped_; }
 
  private:
-  // True if there may be more entries to take.
-  bool take_batch(const media::LogHeader& header, const Taken& taken, RefreshResult& result);
+  // Takes at most `limit` entries.
+  void take_batch(const media::LogHeader& header, uint64_t limit, const Taken& taken,
+                  RefreshResult& result);
 
   memory::SharedMemory& memory_;
   const media::Superblock superblock_;
@@ -74,6 +77,7 @@ class Follower {
   std::atomic<bool> superseded_{false};
   Contents contents_;
   log::Reader reader_;
+  std::optional<media::LogHeader> header_;
   bool stopped_ = false;  // the last batch ended at a bad entry
 
   std::atomic<uint64_t> header_checks_{0};

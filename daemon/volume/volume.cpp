@@ -59,14 +59,13 @@ std::unique_ptr<Volume> Volume::open(std::unique_ptr<memory::SharedMemory> memor
   const bool master = superblock.system_uuid == options.system_uuid && !options.force_client;
   std::unique_ptr<Volume> volume(
       new Volume(std::move(memory), superblock, master ? Role::kMaster : Role::kClient));
-  volume->last_ = volume->follow();
+  volume->last_ = volume->follower_.follow();
   const auto& stopped = volume->last_.stopped;
   if (stopped && stopped->area == media::Area::kLogHeader) {
     throw base::Error(EUCLEAN, "{}: {}", volume->memory_->name(), media::to_string(*stopped));
   }
   if (master && volume->memory_->writable() && !stopped) {
-    const auto header = volume->follower_.read_header();
-    if (header.value) volume->complete_append(*header.value);
+    volume->complete_append(*volume->follower_.header());
   }
   return volume;
 }
@@ -84,11 +83,9 @@ RefreshResult Volume::refresh() {
     if (header.value && header.value->next_index == follower_.reader().cursor()) return {};
   }
   const std::unique_lock state(state_mutex_);
-  last_ = follow();
+  last_ = follower_.follow();
   return last_;
 }
-
-RefreshResult Volume::follow() { return follower_.follow(); }
 
 RefreshResult Volume::last_refresh() const {
   const std::shared_lock state(state_mutex_);
@@ -153,22 +150,20 @@ std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests
   }
   const std::unique_lock state(state_mutex_);
   check_current();
-  last_ = follow();
-  auto header = follower_.read_header();
-  if (last_.stopped || !header.value) {
+  last_ = follower_.follow();
+  if (last_.stopped) {
     throw base::Error(EUCLEAN, "nothing can be created, as the log is damaged: {}",
-                      media::to_string(last_.stopped ? *last_.stopped : header.findings.front()));
+                      media::to_string(*last_.stopped));
   }
-  if (header.value->next_seqnum != header.value->next_index) {
-    header.value = complete_append(*header.value);
-  }
+  media::LogHeader header = *follower_.header();
+  if (header.next_seqnum != header.next_index) header = complete_append(header);
 
   Contents& contents = follower_.contents();
   const uint64_t nodes = contents.tree.count();
   try {
-    const auto bodies = place_all(requests, header.value->next_index);
+    const auto bodies = place_all(requests, header.next_index);
     const std::scoped_lock lock(media_mutex_);
-    const media::LogHeader announced = writer_.append(*header.value, bodies);
+    const media::LogHeader announced = writer_.append(header, bodies);
     follower_.reader().advance(announced.next_index);
   } catch (...) {
     contents.rollback(nodes);

@@ -145,7 +145,6 @@ class Volume {
          Role role);
 
   // These want state_mutex_ held exclusively.
-  RefreshResult follow();
   media::LogHeader complete_append(const media::LogHeader& header);
   media::EntryBody place(const CreateRequest& request, tree::NodeId owner);
   std::vector<media::EntryBody> place_all(std::span<const CreateRequest> requests, uint64_t index);

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from famfs_verbs import Famfs
-from host.conftest import Cluster
+from host.cluster import Cluster
 from support import media
 from support.machine import LocalHost
 

@@ -6,10 +6,11 @@ come back.
 from __future__ import annotations
 
 import os
+import select
 import signal
 
 from famfs_verbs import Famfs, random_bytes
-from host.conftest import Cluster
+from host.cluster import Cluster
 from support.machine import LocalHost, stop_group
 
 CREATE_FOR_EVER = (
@@ -22,8 +23,6 @@ def kill_daemon(machine: LocalHost) -> None:
     pid = machine.daemon_pid()
     descriptor = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
-    import select
-
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     assert poller.poll(10_000), f"famfsd {pid} survives SIGKILL"
@@ -89,13 +88,13 @@ def test_flushed_write_survives_the_death_of_its_writer(cluster: Cluster) -> Non
     cluster.client.umount()
 
 
-def test_mount_over_a_dead_mount_says_what_to_do(cluster: Cluster) -> None:
-    """Mounting where a dead daemon's mount still hangs fails and names the mount point."""
+def test_mount_over_a_dead_mount_replaces_it(cluster: Cluster) -> None:
+    """Mounting where a dead daemon's mount still hangs removes that first, and says so."""
+    cluster.master.put("file", b"content")
     kill_daemon(cluster.machine(cluster.client))
-    refused = cluster.client.mount(check=False)
-    assert 0 < refused.returncode < 128
-    assert cluster.client.mount_point in refused.text
-    cluster.client.umount()
+    said = cluster.client.mount().text
+    assert "died" in said and cluster.client.mount_point in said
+    assert cluster.client.read("file") == b"content"
 
 
 def test_fsck_by_device_is_refused_while_mounted(cluster: Cluster, master: Famfs) -> None:

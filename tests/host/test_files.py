@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 from famfs_verbs import ALLOCATION_UNIT, MEBI, Entry, Famfs, random_bytes, sha256
-from host.conftest import Cluster
+from host.cluster import Cluster
 
 SIZES = {
     "one byte": 1,

@@ -11,7 +11,7 @@ import os
 
 import pytest
 from famfs_verbs import Famfs
-from host.conftest import Cluster
+from host.cluster import Cluster
 
 
 def test_shared_writable_mapping_is_refused(master: Famfs, client: Famfs) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from famfs_verbs import Entry, Famfs
-from host.conftest import Cluster
+from host.cluster import Cluster
 
 
 @pytest.fixture

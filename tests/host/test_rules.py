@@ -132,7 +132,7 @@ def test_what_a_test_leaves_fails_it(sub_run: SubRun) -> None:
     for number, (_, message) in enumerate(LEFT.values()):
         assert re.search(message, output), output
         assert f"ERROR at teardown of test_leaves_{number} " in output
-    assert not list(sub_run.directory.glob("famlab-test-*")), output
+    assert not list(sub_run.directory.glob("ft-*")), output
     assert not leaks.mounts_below(sub_run.directory)
 
 
@@ -279,7 +279,7 @@ def test_interrupted_run_leaves_nothing(sub_run: SubRun, number: signal.Signals)
     )
     with fifo.open() as reader:
         assert reader.read() == "ready"
-    [directory] = sub_run.directory.glob("famlab-test-*")
+    [directory] = sub_run.directory.glob("ft-*")
     assert leaks.mounts_below(directory) and leaks.processes_of(directory.name, directory)
     run.send_signal(number)
     output, _ = run.communicate(timeout=30)
@@ -316,7 +316,7 @@ def test_run_killed_outright_still_tears_down(sub_run: SubRun) -> None:
     )
     with fifo.open() as reader:
         assert reader.read() == "ready"
-    [directory] = sub_run.directory.glob("famlab-test-*")
+    [directory] = sub_run.directory.glob("ft-*")
     [pytest_process] = [p for p in leaks.processes_of(directory.name, directory) if "-m pytest" in p.command]
     descriptor = os.pidfd_open(pytest_process.pid)
     run.kill()

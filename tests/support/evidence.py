@@ -62,7 +62,7 @@ class Folder:
         lines += [
             f"export {name}={shlex.quote(os.environ[name])}"
             for name in paths.OVERRIDES
-            if name in os.environ
+            if os.environ.get(name)
         ]
         lines.append(f'exec tests/run {suite} {shlex.quote(self.node_id)} "$@"')
         repro = self.path / "repro.sh"

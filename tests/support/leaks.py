@@ -29,6 +29,9 @@ class Leak:
         return f"{self.kind} {self.what}"
 
 
+NOTHING: frozenset[Leak] = frozenset()
+
+
 @dataclass(frozen=True, order=True)
 class Process:
     pid: int
@@ -88,6 +91,10 @@ def processes_of(marker: str, directory: Path) -> list[Process]:
     return sorted(found)
 
 
+# Targets in /dev/shm of the links that a run had: they are the run's, link or no link.
+_shared_memory: set[str] = set()
+
+
 def _files_below(directory: Path) -> set[Leak]:
     """All entries below a directory; never looks into a mount, as a dead server would block."""
     mounts = set(mounts_below(directory))
@@ -101,6 +108,8 @@ def _files_below(directory: Path) -> set[Leak]:
         for entry in entries:
             if entry.path in mounts:
                 continue
+            if entry.is_symlink() and (target := os.readlink(entry.path)).startswith("/dev/shm/"):
+                _shared_memory.add(target)
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)
                 found.add(Leak("file", entry.path + "/"))
@@ -133,7 +142,9 @@ def snapshot(marker: str, directory: Path) -> frozenset[Leak]:
     shared = Path("/dev/shm")
     if shared.is_dir():
         found |= {
-            Leak("file", entry.path) for entry in os.scandir(shared) if marker in entry.name
+            Leak("file", entry.path)
+            for entry in os.scandir(shared)
+            if marker in entry.name or entry.path in _shared_memory
         }
     return frozenset(found)
 
@@ -194,5 +205,6 @@ def sweep(marker: str, directory: Path) -> frozenset[Leak]:
         shutil.rmtree(directory, ignore_errors=True)
     for leak in left:
         if leak.kind == "file" and leak.what.startswith("/dev/shm/"):
-            Path(leak.what).unlink(missing_ok=True)
+            path = Path(leak.what)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return left

@@ -13,7 +13,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 TESTS = REPOSITORY / "tests"
 BUILD = REPOSITORY / "build"
-BINARIES = BUILD / "bin"
+# The programs under test; any famfs with the same command line will do.
+BINARIES = Path(os.environ.get("FAMFS_BIN") or BUILD / "bin").resolve()
 
 # Every process that a run starts inherits RUN_MARKER, so what is left of it can be found again.
 RUN_MARKER = "FAMLAB_TEST_RUN"
@@ -32,6 +33,7 @@ OVERRIDES = (
     "HOSTS",
     "TOPOLOGY",
     "FAMLAB_CACHE",
+    "FAMFS_BIN",
     "FAMFS_REFERENCE_IMAGE",
 )
 

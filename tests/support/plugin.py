@@ -63,12 +63,13 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 _own_directory: list[Path] = []
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, _on_sigterm)
     # Should tests/run be killed outright, this process still tears down.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if paths.RUN_DIRECTORY not in os.environ:  # a bare pytest, without tests/run
-        directory = Path(tempfile.mkdtemp(prefix="famlab-test-"))
+        directory = Path(tempfile.mkdtemp(prefix="ft-"))
         os.environ[paths.RUN_DIRECTORY] = str(directory)
         os.environ[paths.RUN_MARKER] = directory.name
         os.environ.setdefault(paths.RESULTS_DIRECTORY, str(paths.BUILD / "results" / "pytest"))
@@ -113,7 +114,8 @@ def pytest_runtest_teardown(
     yield
     problems = [f"logged while it was torn down: {line}" for line in court.hear_all()]
     court.folder = None
-    left = leaks.current() - item.stash.get(_LEAK_BASE, frozenset())
+    base: frozenset[leaks.Leak] = item.stash.get(_LEAK_BASE, leaks.NOTHING)
+    left = leaks.current() - base
     problems += [f"left behind: {leak}" for leak in sorted(left) if not _is_adopted(leak)]
     item.stash[_PROBLEMS] = problems
 
@@ -136,8 +138,8 @@ def pytest_runtest_makereport(
     outcome = yield
     report = outcome.get_result()
     _refuse(report)
-    problems = item.stash.get(_PROBLEMS, [])
-    item.stash[_PROBLEMS] = []
+    problems: list[str] = item.stash.get(_PROBLEMS, list[str]())
+    item.stash[_PROBLEMS] = list[str]()
     if problems:
         report.outcome = "failed"
         report.longrepr = "\n".join([*filter(None, [report.longreprtext]), *problems])

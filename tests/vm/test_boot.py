@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contract: a guest shows the memory mode that was asked for, and when a boot fails the verdict
+says which of the ways it failed in, with the evidence. A boot error is not a test failure.
+"""
+
+from __future__ import annotations
+
+import pytest
+from famlab_vm.errors import AgentSilent, BootPanic, NoRegion
+from famlab_vm.machine import DaxDevice
+from support.leaks import current
+from vm.labs import LabKeeper, Shape, TestLab
+
+
+@pytest.mark.shapes(dax=("device_dax", "fsdev_dax"), topologies=("one-device", "two-bridges"), only=True)
+def test_dax_mode_is_the_one_asked_for(
+    lab: TestLab, devices: list[DaxDevice], shape: Shape
+) -> None:
+    """Init's report and the driver that sysfs shows are both the mode that was asked for."""
+    for host in lab.hosts:
+        for device in host.guest.dax_devices():
+            assert device.mode == shape.dax
+            name = device.path.rpartition("/")[2]
+            driver = host.run(["readlink", f"/sys/bus/dax/devices/{name}/driver"]).stdout.decode()
+            assert driver.strip().rpartition("/")[2] == shape.dax
+
+
+@pytest.mark.shapes(dax=("fsdev_dax",))
+def test_mount_on_fsdev_dax_says_what_is_missing(
+    lab: TestLab, devices: list[DaxDevice], shape: Shape
+) -> None:
+    """This kernel gives a device in fsdev_dax mode no mmap: mkfs and mount fail and say so."""
+    host = lab.hosts[0]
+    for words in (["mkfs.famfs", "-f", devices[0].path], ["famfs", "mount", devices[0].path, "/mnt"]):
+        refused = host.run(words, check=False)
+        assert 0 < refused.returncode < 128
+        assert "fsdev_dax" in refused.text
+
+
+@pytest.mark.expects_kernel_trouble("no init")
+def test_panic_at_boot_is_named(keeper: LabKeeper) -> None:
+    """A kernel that finds no init panics: BootPanic, with the kernel's own words."""
+    with pytest.raises(BootPanic) as caught:
+        keeper.start(Shape(hosts=1), kernel_arguments="init=/nonexistent")
+    assert "Kernel panic - not syncing" in caught.value.evidence
+    assert "/nonexistent" in caught.value.evidence
+    assert caught.value.host == "host0"
+
+
+def test_missing_region_is_named(keeper: LabKeeper) -> None:
+    """A guest without CXL root decoders gets no region: NoRegion, and why."""
+    with pytest.raises(NoRegion) as caught:
+        keeper.start(Shape(hosts=1), kernel_arguments="initcall_blacklist=cxl_acpi_init")
+    assert "region" in str(caught.value)
+
+
+def test_silent_agent_is_named(keeper: LabKeeper) -> None:
+    """A guest without virtio console ports boots, but its agent never answers: AgentSilent."""
+    with pytest.raises(AgentSilent) as caught:
+        keeper.start(
+            Shape(hosts=1), kernel_arguments="initcall_blacklist=virtio_console_init", timeout=15
+        )
+    assert "agent" in str(caught.value)
+
+
+def test_failed_boot_leaves_nothing(keeper: LabKeeper) -> None:
+    """After a boot that failed, no process, file or socket of the lab is there."""
+    before = current()
+    with pytest.raises(NoRegion):
+        keeper.start(Shape(hosts=2), kernel_arguments="initcall_blacklist=cxl_acpi_init")
+    assert not {leak for leak in current() - before if "/t" in leak.what and leak.kind != "file"}
+
+
+@pytest.mark.expects_kernel_trouble("panicked on purpose")
+@pytest.mark.shapes(hosts=(2,), fewest=2)
+def test_panicked_host_is_known_and_comes_back(lab: TestLab, shape: Shape) -> None:
+    """panic() makes the kernel panic; the lab knows, its neighbour runs on, restart() revives it."""
+    first, second = lab.hosts[:2]
+    first.guest.panic()
+    assert first.guest.panicked()
+    assert "Kernel panic - not syncing" in first.guest.boot_text()
+    assert second.is_well()
+    lab.restart(first)
+    assert first.is_well() and not first.guest.panicked()

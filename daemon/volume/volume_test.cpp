@@ -90,11 +90,10 @@ TEST_F(VolumeTest, RefreshReadsExactlyTheNewEntriesBetweenTwoIdentityChecks) {
   const Event identity{Kind::kInvalidate, 0, 64};
   const Event header{Kind::kInvalidate, media::kLogOffset, 64};
   const Event fence{Kind::kLoadFence};
-  EXPECT_THAT(memory->events, ElementsAre(identity, fence, header, fence,  // something is new
-                                          identity, fence, header, fence,
-                                          Event{Kind::kInvalidate, begin, end - begin}, fence,
-                                          identity, fence,                   // taken
-                                          identity, fence, header, fence));  // nothing more
+  EXPECT_THAT(memory->events,
+              ElementsAre(identity, fence, header, fence,  // there is something new
+                          identity, fence, header, fence,  // looked at again under the lock
+                          Event{Kind::kInvalidate, begin, end - begin}, fence, identity, fence));
 }
 
 TEST_F(VolumeTest, CreateChecksIdentityThenAppendsInOrder) {

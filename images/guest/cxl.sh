@@ -10,6 +10,9 @@ cxl=/sys/bus/cxl/devices
 make_regions() {
     # Returns when all probing that the discovery of ports and devices has queued is done.
     echo 1 >/sys/bus/cxl/flush
+    # The driver of a region's dax devices attaches in the background when a region appears; with
+    # this, it does so where create_region() asks for it, and is done when that returns.
+    echo 0 >/sys/bus/cxl/drivers_autoprobe
     list_memdevs
     windows=
     for decoder in "$cxl"/decoder*; do
@@ -26,6 +29,7 @@ make_regions() {
     for decoder in $lines; do
         case $decoder in decoder*) use_window "$decoder" ;; esac
     done
+    echo 1 >/sys/bus/cxl/drivers_autoprobe
 }
 
 # Sets $memdevs to `PORT:MEMDEV` for each memory device that has RAM, where PORT is the port of
@@ -134,8 +138,6 @@ $(kernel_words)"
     done <"$run/region"
     stage region "$region in $decoder, of $*"
     dax_region=dax_$region
-    # The driver of the region's dax devices attaches asynchronously. Attaching by hand returns
-    # when one of the two has done it.
     echo "$dax_region" >/sys/bus/cxl/drivers_probe
     for device in "$cxl/$region/$dax_region"/dax*.*; do
         [ -e "$device/size" ] || give_up region "$region has no dax device"

@@ -12,7 +12,7 @@ give_up() { # STAGE REASON
     exit 1
 }
 
-# No driver takes new devices by itself from here on: device_dax would, and giving a device from
+# Until dax_end() no driver takes new devices by itself: device_dax would, and giving a device from
 # one driver to another means building the page structures of all its memory twice.
 dax_begin() {
     [ -d "$dax_drivers/$dax_mode" ] || give_up dax "this kernel has no driver $dax_mode"
@@ -43,5 +43,6 @@ $(kernel_words)"
 # The list appears only when it is complete.
 dax_end() {
     [ $dax_count -gt 0 ] || give_up region "there is no shared memory"
+    echo 1 >/sys/bus/dax/drivers_autoprobe
     mv "$run/dax.new" "$run/dax"
 }

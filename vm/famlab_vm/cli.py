@@ -149,16 +149,23 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Begin to clean up; a second signal must not cut that short."""
+    for number in _INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line `arguments` and return the exit code."""
     args = build_parser().parse_args(arguments)
-    # SIGTERM and SIGHUP clean up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGHUP, _terminate)
+    for number in _INTERRUPTS:
+        # What was ignored when we were started (nohup, background jobs) stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         result: int = args.function(args)
         sys.stdout.flush()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands in a guest, and files into and out of it, through the guest's exchange directory.
 
-The guest mounts the directory read-write (9p tag `exchange`). Each command has a directory of its
-own in it: in, out and err are the command's streams; the guest writes status when it has ended.
+The first command in a guest mounts the directory there (9p tag `exchange`). Each command has a
+directory of its own in it: in, out and err are the command's streams; the guest writes status when it has ended.
 So output arrives as it is written, of any size, and survives the guest; the end is an event.
 """
 
@@ -25,12 +25,18 @@ from famlab_vm.domain import GuestFiles
 from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError
 from famlab_vm.follow import Watch
 
-# Where the guest's init mounts the exchange directory.
+# Where the exchange directory is in the guest.
 MOUNTED = "/run/famlab/exchange"
 
 _SCRIPT = """\
-directory=$1
-shift
+exchange=$1
+directory=$1/$2
+shift 2
+if [ ! -d "$directory" ]; then
+    mkdir -p "$exchange"
+    # Fails if another first command was faster, which is as good.
+    mount -n -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none exchange "$exchange"
+fi
 "$@" <"$directory/in" >>"$directory/out" 2>>"$directory/err"
 echo $? >"$directory/status"
 """
@@ -99,7 +105,7 @@ class CommandRunner:
             _Alive(self._host, self._files) as alive,
             Watch(job.directory, self._files.console_log) as watch,
         ):
-            pid = self._spawner.spawn(["sh", "-c", _SCRIPT, "famlab", job.in_guest, *args])
+            pid = self._spawner.spawn(["sh", "-c", _SCRIPT, "famlab", MOUNTED, job.name, *args])
             try:
                 return self._wait(job, watch, alive, deadline, sink)
             except LabStateError:
@@ -165,9 +171,9 @@ class _Job:
     """The directory of one command in the exchange directory; removed at the end."""
 
     def __init__(self, exchange: Path) -> None:
-        name = uuid_module.uuid4().hex
-        self.directory = exchange / name
-        self.in_guest = f"{MOUNTED}/{name}"
+        self.name = uuid_module.uuid4().hex
+        self.directory = exchange / self.name
+        self.in_guest = f"{MOUNTED}/{self.name}"
         self._outputs: dict[str, IO[bytes]] = {}
 
     def __enter__(self) -> _Job:

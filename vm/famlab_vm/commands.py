@@ -36,23 +36,30 @@ def up(args: argparse.Namespace) -> int:
     artifacts = Artifacts.find(args.kernel, args.qemu, args.share)
     directory = lab_directory(args.name)
     from famlab_vm.connection import Connection, embedded_uri
-    from famlab_vm.lab import BOOT_TIMEOUT, Lab, take_lock
+    from famlab_vm.lab import BOOT_TIMEOUT, Lab, clear_remains, remove_lab, take_lock
 
-    kvm = {"auto": None, "kvm": True, "tcg": False}[args.accelerator]
-    lock = take_lock(args.name, progress.say)
-    connection = Connection.open(args.uri or embedded_uri(directory / "libvirt"))
-    lab = Lab.create(
-        connection, args.name, topology, hosts=args.hosts, dax=args.dax, workload=workload,
-        artifacts=artifacts, kvm=kvm, kernel_arguments=args.kernel_arguments, say=progress.say,
-        lock=lock,
-    )
-    progress.say(
-        f"lab {args.name}: {args.hosts} hosts, topology {topology.name}, "
-        f"{'KVM' if lab.state.kvm else 'TCG'}"
-    )
-    lab.up(timeout=args.timeout or BOOT_TIMEOUT, keep=args.keep)
-    progress.say(f"lab {args.name} is up; try: famlab shell host0, famlab status, famlab down")
-    lab.close()
+    with take_lock(args.name, progress.say) as lock:
+        # Before libvirt is opened: it would find the guests that this kills.
+        clear_remains(args.name, progress.say)
+        try:
+            connection = Connection.open(args.uri or embedded_uri(directory / "libvirt"))
+            lab = Lab.create(
+                connection, args.name, topology, hosts=args.hosts, dax=args.dax,
+                workload=workload, artifacts=artifacts,
+                kvm={"auto": None, "kvm": True, "tcg": False}[args.accelerator],
+                kernel_arguments=args.kernel_arguments, say=progress.say, lock=lock,
+            )
+            progress.say(
+                f"lab {args.name}: {args.hosts} hosts, topology {topology.name}, "
+                f"{'KVM' if lab.state.kvm else 'TCG'}"
+            )
+        except BaseException:
+            if directory.exists():
+                remove_lab(directory, None, None)
+            raise
+        lab.up(timeout=args.timeout or BOOT_TIMEOUT, keep=args.keep)
+        progress.say(f"lab {args.name} is up; try: famlab shell host0, famlab status, famlab down")
+        lab.close()
     return 0
 
 

@@ -11,6 +11,7 @@ Found out by trying, and relied on here:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import threading
@@ -162,6 +163,13 @@ class Connection:
         except libvirt.libvirtError:
             return None
         return domain
+
+    def forget(self, domain_uuid: str) -> None:
+        """Make sure that libvirt no longer knows a guest, whose QEMU is dead or may be killed."""
+        domain = self.find(domain_uuid)
+        if domain is not None:
+            with contextlib.suppress(libvirt.libvirtError):  # it noticed by itself meanwhile
+                domain.destroy()
 
     def embedded_root(self) -> Path | None:
         """Return the state directory of the embedded driver, or None for other URIs."""

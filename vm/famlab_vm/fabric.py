@@ -66,11 +66,12 @@ def _type3(name: str, bus: str, serials: Mapping[str, int]) -> list[str]:
 
 def _bridge_arguments(number: int, bridge: Bridge, serials: Mapping[str, int]) -> list[str]:
     bus = f"cxl.{number}"
-    arguments = [
-        "-device",
-        f"pxb-cxl,id={bus},bus=pcie.0,addr={_FIRST_SLOT + number:#x},"
-        f"bus_nr={_BUSES_PER_BRIDGE * (number + 1)}",
-    ]
+    options = f"pxb-cxl,id={bus},bus=pcie.0,addr={_FIRST_SLOT + number:#x},"
+    options += f"bus_nr={_BUSES_PER_BRIDGE * (number + 1)}"
+    if len(bridge.ports) == 1 and len(bridge.ports[0].devices) > 1:
+        # A bridge with one port passes everything through, as one region, unless told otherwise.
+        options += ",hdm_for_passthrough=true"
+    arguments = ["-device", options]
     # chassis and slot together have to be unique in the machine; libvirt counts chassis from 1.
     chassis = 0x80 + number
     slot = 0

@@ -88,7 +88,7 @@ class Lab:
         if lock is None:
             lock = take_lock(name, say)
         try:
-            _clear_remains(name, say)
+            clear_remains(name, say, connection)
             state = LabState(
                 name=name,
                 uuid=str(uuid_module.uuid4()),
@@ -103,8 +103,13 @@ class Lab:
                 kernel_arguments=kernel_arguments,
             )
             state.save()
+        except BaseException:
+            lock.release()
+            raise
+        try:
             create_memory(topology, state.uuid, directory)
         except BaseException:
+            remove_lab(directory, connection, state)
             lock.release()
             raise
         return cls(state, connection, lock, say)
@@ -274,28 +279,36 @@ def take_lock(name: str, say: Say = _quiet) -> LabLock:
             continue  # `down` removed the directory in between
 
 
-def _clear_remains(name: str, say: Say) -> None:
-    """Make room for a fresh lab. Raises LabStateError if a lab of this name is up."""
+def clear_remains(name: str, say: Say = _quiet, connection: Connection | None = None) -> None:
+    """Make room for a fresh lab. The caller holds the lab's lock.
+
+    Removes what an interrupted `up`, or a reboot, left. Raises LabStateError if a lab of this name
+    is up.
+    """
     directory = lab_directory(name)
     if not (directory / "state.json").exists():
         return
+    state = None
     try:
-        phase = LabState.load(name).phase
-    except LabStateError:
-        phase = "unreadable"
-    if phase == "up" and process.find_guests(directory):
+        state = LabState.load(name)
+    except LabStateError as error:
+        say(str(error))
+    if state is not None and state.phase == "up" and process.find_guests(directory):
         raise LabStateError(
             f"lab {name} is up; use it, remove it with `famlab down --name {name}`, "
             "or choose another --name"
         )
-    # The lock is ours, so whoever began this lab is gone: an interrupted up, or a reboot.
     say(f"removing what an earlier lab {name} left behind")
-    process.kill_guests(directory)
-    remove_memory(directory)
+    _remove_guests(directory, connection, state)
+    # The lock is held, and the driver's directory may be open.
+    keep = {directory / "lock", connection.embedded_root() if connection else None}
     for path in directory.iterdir():
-        if path.is_dir() and path.name.startswith("host"):
+        if path in keep:
+            continue
+        if path.is_dir():
             shutil.rmtree(path)
-    (directory / "state.json").unlink()
+        else:
+            path.unlink()
 
 
 def _libvirt_files(root: Path, domain_name: str) -> list[Path]:
@@ -307,16 +320,21 @@ def _libvirt_files(root: Path, domain_name: str) -> list[Path]:
     return found
 
 
-def remove_lab(directory: Path, connection: Connection | None, state: LabState | None) -> None:
-    """Remove a lab's guests and files, as far as they exist. The caller holds the lab's lock."""
+def _remove_guests(
+    directory: Path, connection: Connection | None, state: LabState | None
+) -> None:
+    """Kill a lab's guests, make libvirt forget them, and remove their shared memory."""
     process.kill_guests(directory)
     if connection is not None and state is not None:
         for host, domain_uuid in state.hosts.items():
-            domain = connection.find(domain_uuid)
-            if domain is not None:
-                domain.destroy()
+            connection.forget(domain_uuid)
             if root := connection.embedded_root():
                 log = root / "log" / "qemu" / f"{state.guest(host).domain_name}.log"
                 log.unlink(missing_ok=True)
     remove_memory(directory)
-    shutil.rmtree(directory, ignore_errors=False)
+
+
+def remove_lab(directory: Path, connection: Connection | None, state: LabState | None) -> None:
+    """Remove a lab's guests and files, as far as they exist. The caller holds the lab's lock."""
+    _remove_guests(directory, connection, state)
+    shutil.rmtree(directory)

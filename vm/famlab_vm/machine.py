@@ -119,7 +119,7 @@ class Machine:
             domain = self._connection.handle.createXML(xml, 0)
             self.files.description.write_text(domain.XMLDesc())
         except libvirt.libvirtError as error:
-            raise QemuDied(self.name, "QEMU did not start", str(error)) from error
+            raise QemuDied(self.name, "QEMU did not start", _without_warnings(str(error))) from error
         with self._changed:
             if not self._stopped:
                 self._set_domain(domain)
@@ -182,7 +182,7 @@ class Machine:
             )
         raise QemuDied(
             self.name, "QEMU ended while the guest booted",
-            self.qemu_log() or console_log.last_lines(text),
+            f"{self.qemu_log()}\n{console_log.last_lines(text)}",
         )
 
     def _silent(self, timeout: float) -> BootError:
@@ -275,9 +275,10 @@ class Machine:
             text = path.read_text(errors="replace")
         except OSError:
             return ""
-        last_start = text.rpartition(": starting up libvirt")[2]
-        return "\n".join(line for line in last_start.splitlines() if "qemu-system" in line
-                         and not line.startswith(("/", "-")))
+        # After the command line, whose last line has no backslash at its end.
+        lines = text.rpartition(": starting up libvirt")[2].splitlines()
+        ends = [index for index, line in enumerate(lines) if not line.endswith("\\")]
+        return _without_warnings("\n".join(lines[ends[1] + 1:])) if len(ends) > 1 else ""
 
     def xml(self) -> str:
         """Return the libvirt XML of the guest as it was started."""
@@ -334,6 +335,14 @@ class Machine:
     def dmesg(self) -> str:
         """Return the guest kernel's log."""
         return self.run(["dmesg"], check=True, timeout=60).stdout.decode(errors="replace")
+
+
+def _without_warnings(text: str) -> str:
+    """Return QEMU's words without its warnings, which libvirt's arguments cause at every start."""
+    noise = ("warning:", "Please use readonly=on", " is tainted: ")
+    return "\n".join(
+        line for line in text.splitlines() if not any(word in line for word in noise)
+    )
 
 
 def _agent_connected(domain: Any) -> bool:

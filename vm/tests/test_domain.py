@@ -91,6 +91,9 @@ def test_switch() -> None:
     assert sum(word.startswith("cxl-upstream") for word in words) == 1
     assert sum(word.startswith("cxl-downstream") for word in words) == 2
     assert sum("bus=switch0-0-" in word for word in words) == 2
+    # Without decoders in the bridge there could be only one region below the switch.
+    assert sum("hdm_for_passthrough=true" in word for word in words) == 1
+    assert not any("hdm_for_passthrough" in word for word in arguments("one-device"))
 
 
 def test_slots_are_distinct() -> None:

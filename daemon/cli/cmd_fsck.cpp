@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "base/system_uuid.h"
+#include "cli/commands.h"
+#include "cli/device.h"
+#include "memory/open.h"
+#include "volume/check.h"
+
+namespace famfs::cli {
+namespace {
+
+constexpr int kExitDamage = 4;
+constexpr std::uint32_t kMaxBuckets = 64;
+
+struct Options {
+  std::string path;
+  bool human = false;
+  int verbose = 0;
+  std::uint32_t buckets = 0;
+};
+
+void declare(CLI::App& app, Options& options) {
+  app.add_option("PATH", options.path,
+                 "an unmounted device or plain file, a mount point, or a path in a mount")
+      ->required();
+  app.add_flag("-h,--human", options.human, "sizes also as 4.0G");
+  app.add_flag("-v,--verbose", options.verbose, "superblock and log fields too");
+  add_number(app, "-B,--nbuckets", options.buckets, kMaxBuckets,
+             "show how full each of N equal parts of the device is (1..64)");
+  accept_ignored_flags(app, {"-m,--mmap", "-r,--read", "-D,--nodax", "-f", "--fuse", "-F,--nofuse",
+                             "-M,--set-daxmode", "-L,--load-module"});
+  app.footer("Reads only. Exit code: 0 clean, 1 usage or cannot open, 4 damage found.");
+}
+
+int work(const Options& options) try {
+  const std::string device = device_of(options.path);
+  const auto memory = memory::open_memory(device, memory::Access::kReadOnly);
+  const volume::CheckReport report =
+      volume::check(*memory, {base::load_or_create_system_uuid(), options.buckets});
+  fmt::print("{}", volume::format_report(report, {options.verbose > 0, options.human}));
+  return report.clean() ? kExitOk : kExitDamage;
+} catch (const base::Error& error) {
+  // Not the errno: 4 (EINTR) must mean damage only.
+  throw UsageError(error.message());
+}
+
+}  // namespace
+
+Command fsck_command() {
+  return make_command<Options>("fsck", "check a famfs", declare, work, "-?,--help");
+}
+
+}  // namespace famfs::cli

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cli/command.h"
+
+namespace famfs::cli {
+
+// The subcommands of `famfs`, each in a file of its own (cmd_NAME.cpp).
+Command mount_command();
+Command umount_command();
+Command creat_command();
+Command cp_command();
+Command mkdir_command();
+Command logplay_command();
+Command fsck_command();
+Command verify_command();
+Command flush_command();
+Command getmap_command();
+
+}  // namespace famfs::cli

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// famfsd: serves one mount. `famfs mount` starts it; by hand it stays in the foreground.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/file_descriptor.h"
+#include "cli/command.h"
+#include "cli/daemon_options.h"
+#include "cli/readiness.h"
+#include "cli/serve.h"
+
+namespace {
+
+using namespace famfs;
+
+// From here on the daemon belongs to nobody's terminal and keeps no directory busy.
+void detach() {
+  setsid();
+  const base::FileDescriptor null = base::open_file("/dev/null", O_RDWR);
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null.get(), fd);
+}
+
+int run(cli::DaemonOptions options, const std::vector<std::string>& lists, int ready_fd) {
+  for (const std::string& list : lists) cli::apply_mount_options(list, options);
+  if (ready_fd < 0) {
+    options.foreground = true;
+    cli::serve(options, [](const std::string& text) {
+      fmt::print("{}", text);
+      std::fflush(stdout);
+    });
+    return cli::kExitOk;
+  }
+  cli::ReadyWriter writer{base::FileDescriptor(ready_fd)};
+  try {
+    cli::serve(options, [&](const std::string& text) {
+      detach();
+      writer.ready(text);
+    });
+  } catch (const base::Error& error) {
+    writer.failed(error);
+    return cli::exit_code(error.code());
+  }
+  return cli::kExitOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "Serves one famfs mount: what `famfs mount` starts. By hand it stays in the "
+      "foreground until it is unmounted or gets SIGTERM.",
+      "famfsd"};
+  app.set_help_flag(cli::kHelpFlags, "print this help and exit");
+  app.set_version_flag("-V,--version", "famfsd " FAMFS_VERSION);
+  app.footer(cli::mount_option_help());
+  cli::DaemonOptions options;
+  std::vector<std::string> lists;
+  int ready_fd = -1;
+  app.add_option("DEV", options.device, "dax device (or a plain file)")->required();
+  app.add_option("MPT", options.mount_point, "directory to mount at")->required();
+  app.add_option("-o", lists, "mount options, see below")->allow_extra_args(false);
+  app.add_flag("-d,--debug", options.debug, "log every FUSE message; one thread");
+  app.add_flag_function(
+      "-f", [](std::int64_t) {}, "stay in the foreground (it always does)");
+  app.add_option("--run-dir", options.run_directory, "directory for the log and control socket");
+  app.add_option("--ready-fd", ready_fd, "descriptor to report readiness to")->group("");
+  return cli::parse_and_run(app, {argv + 1, argv + argc},
+                            [&] { return run(options, lists, ready_fd); });
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// mkfs.famfs: makes an empty famfs, this host its master.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "base/error.h"
+#include "base/file_descriptor.h"
+#include "base/size_units.h"
+#include "base/system_uuid.h"
+#include "cli/command.h"
+#include "cli/mounts.h"
+#include "media/layout.h"
+#include "memory/open.h"
+#include "volume/check.h"
+#include "volume/format.h"
+
+namespace {
+
+using namespace famfs;
+
+constexpr int kExitRefused = 2;
+
+struct Options {
+  std::string device;
+  bool force = false;
+  bool kill = false;
+  std::uint64_t log_length = media::kMinimumLogLength;
+  int verbose = 0;
+};
+
+void declare(CLI::App& app, Options& options) {
+  app.add_option("DEV", options.device, "dax device, or a plain file of at least 4 GiB")
+      ->required();
+  app.add_flag("-f,--force", options.force,
+               "replace a famfs that is there, also another host's; hosts that have it mounted "
+               "answer ESTALE from then on");
+  app.add_flag("-k,--kill", options.kill, "only remove the famfs that is there (needs --force)");
+  cli::add_size(app, "-l,--loglen", options.log_length,
+                "bytes of log: a power of two, at least 8m (default 8m, 15420 entries)");
+  app.add_flag("-v,--verbose", options.verbose, "show all fields");
+  cli::accept_ignored_flags(app, {"-D,--nodax", "-M,--set-daxmode", "-F,--nofuse", "--fuse"});
+  app.footer(
+      "Exit code: 0 done, 1 usage or cannot write the device, 2 refused because something is "
+      "there.");
+}
+
+// The master's daemon holds this lock while it has the device mounted (cli/serve.cpp).
+base::FileDescriptor lock_against_master(const std::string& device) {
+  base::FileDescriptor fd = base::open_file(device, O_RDONLY);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    const auto mount = cli::mount_of_source(device);
+    throw base::Error(EBUSY, "{} is mounted by its master on this machine{}; unmount it first",
+                      device, mount ? " at " + mount->target : "");
+  }
+  return fd;
+}
+
+int make(const Options& options) {
+  const std::string device = cli::canonical(options.device);
+  const base::FileDescriptor lock = lock_against_master(device);
+  const auto memory = memory::open_memory(device, memory::Access::kReadWrite);
+  if (options.kill) {
+    const bool was_there = volume::kill(*memory, options.force);
+    fmt::print("{}: {}\n", device, was_there ? "famfs removed" : "there was no famfs");
+    return cli::kExitOk;
+  }
+  const base::Uuid system_uuid = base::load_or_create_system_uuid();
+  fmt::print("devsize: {} ({})\n", memory->size(), base::human_size(memory->size()));
+  volume::format(*memory, {options.log_length, options.force, system_uuid});
+  const volume::CheckReport report = volume::check(*memory, {system_uuid, 0});
+  fmt::print("{}", volume::format_report(report, {options.verbose > 0, false}));
+  if (!report.clean()) throw base::Error(EIO, "{} is not clean right after it was made", device);
+  return cli::kExitOk;
+}
+
+int run(const Options& options) {
+  try {
+    return make(options);
+  } catch (const base::Error& error) {
+    if (error.code() != EEXIST && error.code() != EBUSY) {
+      throw cli::UsageError(error.message());
+    }
+    fmt::print(stderr, "mkfs.famfs: {}\n", error.what());
+    return kExitRefused;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Makes an empty famfs on shared memory; this host becomes its master.",
+               "mkfs.famfs"};
+  app.set_help_flag(cli::kHelpFlags, "print this help and exit");
+  app.set_version_flag("-V,--version", "mkfs.famfs " FAMFS_VERSION);
+  Options options;
+  declare(app, options);
+  return cli::parse_and_run(app, {argv + 1, argv + argc}, [&] { return run(options); });
+}

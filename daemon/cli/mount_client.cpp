@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/mount_client.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace famfs::cli {
+namespace {
+
+template <typename Request>
+void exchange(int fd, unsigned long number, const std::string& path, Request& request) {
+  request.status.version = fuse::ioctl::kVersion;
+  if (::ioctl(fd, number, &request) != 0) {
+    const int error = errno;
+    if (error == ENOTTY || error == ENOSYS || error == EINVAL || error == EOPNOTSUPP) {
+      throw base::Error(ENOTTY, fmt::format("{} is not in a famfs mount, or in one of another "
+                                            "version; mount it with `famfs mount DEV DIR`",
+                                            path));
+    }
+    throw base::Error(
+        error, fmt::format("{}: the famfs daemon did not answer: {}", path, std::strerror(error)));
+  }
+  if (request.status.error != 0) {
+    request.status.message[sizeof(request.status.message) - 1] = '\0';
+    throw base::Error(request.status.error, request.status.message);
+  }
+}
+
+// Names come from command lines; the fixed field must hold them with their NUL.
+template <std::size_t Size>
+void set_name(char (&field)[Size], const std::string& name) {
+  if (name.size() >= Size) {
+    throw base::Error(ENAMETOOLONG,
+                      fmt::format("\"{}\" has {} bytes; a path in famfs has at most {} in all",
+                                  name, name.size(), Size - 1));
+  }
+  name.copy(field, Size - 1);
+}
+
+}  // namespace
+
+MountedDirectory::MountedDirectory(std::string path)
+    : path_(std::move(path)), fd_(base::open_file(path_, O_RDONLY | O_DIRECTORY)) {}
+
+void MountedDirectory::create_file(const std::string& name, std::uint64_t size,
+                                   const Ownership& ownership, const Interleave& interleave) {
+  fuse::ioctl::CreateFile request{};
+  request.size = size;
+  if (interleave.strips != 0) {
+    request.chunk_size = interleave.chunk_size;
+    request.strips = interleave.strips;
+    request.buckets = interleave.buckets;
+  }
+  request.mode = ownership.mode;
+  request.uid = ownership.uid;
+  request.gid = ownership.gid;
+  set_name(request.name, name);
+  exchange(fd_.get(), fuse::ioctl::kCreateFile, path_, request);
+}
+
+void MountedDirectory::make_directory(const std::string& name, const Ownership& ownership) {
+  fuse::ioctl::MakeDirectory request{};
+  request.mode = ownership.mode;
+  request.uid = ownership.uid;
+  request.gid = ownership.gid;
+  set_name(request.name, name);
+  exchange(fd_.get(), fuse::ioctl::kMakeDirectory, path_, request);
+}
+
+fuse::ioctl::Refresh MountedDirectory::refresh() {
+  fuse::ioctl::Refresh request{};
+  exchange(fd_.get(), fuse::ioctl::kRefresh, path_, request);
+  return request;
+}
+
+fuse::ioctl::GetMap get_map(const std::string& path) {
+  const base::FileDescriptor fd = base::open_file(path, O_RDONLY);
+  struct stat attributes {};
+  if (fstat(fd.get(), &attributes) == 0 && S_ISDIR(attributes.st_mode)) {
+    throw base::Error(EISDIR, fmt::format("{} is a directory; only files have a map", path));
+  }
+  fuse::ioctl::GetMap request{};
+  exchange(fd.get(), fuse::ioctl::kGetMap, path, request);
+  return request;
+}
+
+std::pair<std::string, std::string> split_path(const std::string& path) {
+  const std::size_t end = path.find_last_not_of('/');
+  if (end == std::string::npos) {
+    throw base::Error(EINVAL, fmt::format("\"{}\" does not name a file or directory", path));
+  }
+  const std::string trimmed = path.substr(0, end + 1);
+  const std::size_t slash = trimmed.rfind('/');
+  std::string name = slash == std::string::npos ? trimmed : trimmed.substr(slash + 1);
+  if (name == "." || name == "..") {
+    throw base::Error(EINVAL, fmt::format("\"{}\" must end in a name, not in \"{}\"", path, name));
+  }
+  if (slash == std::string::npos) return {".", name};
+  return {slash == 0 ? "/" : trimmed.substr(0, slash), name};
+}
+
+}  // namespace famfs::cli

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/file_descriptor.h"
+#include "fuse/ioctl.h"
+
+namespace famfs::cli {
+
+// How `famfs creat` and `famfs cp` lay out new files: interleaved over strips, or contiguous when
+// `strips` is 0.
+struct Interleave {
+  std::uint64_t chunk_size = 2U << 20;  // bytes
+  std::uint32_t strips = 0;
+  std::uint32_t buckets = 0;
+};
+
+// Attributes of new files and directories.
+struct Ownership {
+  std::uint32_t mode;
+  std::uint32_t uid;
+  std::uint32_t gid;
+};
+
+// A directory of a mounted famfs and the requests that its daemon takes (fuse/ioctl.h). Every
+// function throws base::Error with the daemon's own message.
+class MountedDirectory {
+ public:
+  // Throws base::Error with ENOTTY when `path` is not a directory of a famfs mount.
+  explicit MountedDirectory(std::string path);
+
+  void create_file(const std::string& name, std::uint64_t size, const Ownership& ownership,
+                   const Interleave& interleave);
+  void make_directory(const std::string& name, const Ownership& ownership);
+  fuse::ioctl::Refresh refresh();
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  base::FileDescriptor fd_;
+};
+
+// The map of the file `path` of a famfs mount. Throws base::Error: ENOTTY when it is not one,
+// EISDIR for a directory.
+fuse::ioctl::GetMap get_map(const std::string& path);
+
+// "a/b/c" -> {"a/b", "c"}, "c" -> {".", "c"}; trailing slashes are ignored. Throws base::Error
+// with EINVAL when there is no name ("/", "..").
+std::pair<std::string, std::string> split_path(const std::string& path);
+
+}  // namespace famfs::cli

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/serve.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "base/file_descriptor.h"
+#include "base/system_uuid.h"
+#include "cli/mounts.h"
+#include "control/logging.h"
+#include "control/run_directory.h"
+#include "control/server.h"
+#include "control/status.h"
+#include "fuse/filesystem.h"
+#include "fuse/identity_watch.h"
+#include "fuse/session.h"
+#include "volume/volume.h"
+
+namespace famfs::cli {
+namespace {
+
+// Two masters would both append to one log. flock(2) keeps them apart on this machine; between
+// machines the system uuid does.
+base::FileDescriptor lock_as_master(const std::string& device) {
+  base::FileDescriptor fd = base::open_file(device, O_RDONLY);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    throw base::Error(EBUSY,
+                      "{} is mounted on this machine by its master already; unmount that, or "
+                      "mount with -o client",
+                      device);
+  }
+  return fd;
+}
+
+control::RunDirectory make_run_directory(const DaemonOptions& options) {
+  return options.run_directory.empty()
+             ? control::RunDirectory::create(control::RunDirectory::default_root(),
+                                             options.mount_point)
+             : control::RunDirectory::at(options.run_directory);
+}
+
+fuse::SessionOptions session_options(const DaemonOptions& options, const std::string& source) {
+  fuse::SessionOptions session;
+  session.source = source;
+  session.mount_options = options.mount_flags;
+  if (options.allow_other) session.mount_options.emplace_back("allow_other");
+  if (options.default_permissions) session.mount_options.emplace_back("default_permissions");
+  session.debug = options.debug;
+  session.clone_fd = options.clone_fd;
+  session.max_threads = options.max_threads;
+  return session;
+}
+
+std::string describe(const volume::Volume& volume, const mapping::Method& method,
+                     const volume::RefreshResult& replayed, const std::string& device,
+                     const std::string& mount_point) {
+  std::string text =
+      fmt::format("{} at {}: {}, mapping method {}: {}\n", device, mount_point,
+                  volume::to_string(volume.role()), method.name(), method.consequence());
+  if (replayed.stopped) {
+    text += fmt::format(
+        "warning: {} log entries were played, then the log is damaged: {}; what "
+        "follows it is not shown; run `famfs fsck` for all of it\n",
+        replayed.entries, media::to_string(*replayed.stopped));
+  }
+  return text;
+}
+
+}  // namespace
+
+void serve(const DaemonOptions& options, const std::function<void(const std::string&)>& ready) {
+  umask(0077);
+  const std::string source = canonical(options.device);
+  const control::RunDirectory run = make_run_directory(options);
+  control::open_log(run.log_path(), options.foreground);
+  if (options.debug) control::set_log_level(control::kLogLevels - 1);
+
+  const auto volume =
+      volume::Volume::open(memory::open_memory(source, memory::Access::kReadWrite, options.backend),
+                           {base::load_or_create_system_uuid(), options.client});
+  base::FileDescriptor lock;
+  if (volume->role() == volume::Role::kMaster) lock = lock_as_master(source);
+
+  fuse::Filesystem filesystem(*volume, {run.path(), options.method, options.timeout_seconds});
+  fuse::Session session(filesystem, session_options(options, source));
+  std::optional<base::Error> refused;
+  filesystem.negotiated = [&](const base::Error* error) {
+    if (error != nullptr) {
+      refused = *error;
+      session.stop();
+      return;
+    }
+    const std::string text = describe(*volume, *filesystem.method(), volume->last_refresh(), source,
+                                      options.mount_point);
+    spdlog::info("mounted {}", text);
+    ready(text);
+  };
+
+  session.mount(options.mount_point);
+  {
+    const control::Server server(
+        run.fd(),
+        control::make_reports(*volume, filesystem, {source, options.mount_point, run.path()}));
+    const fuse::IdentityWatch watch(*volume, [&] {
+      spdlog::error(
+          "{} was formatted anew (or killed) since this mount; its files are gone, every "
+          "operation answers ESTALE until it is unmounted and mounted again",
+          source);
+      session.forget_contents(filesystem.highest_node());
+    });
+    session.run();
+  }
+  if (refused) throw base::Error(*refused);
+  spdlog::info("unmounted");
+}
+
+}  // namespace famfs::cli

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/status.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include "memory/shared_memory.h"
+
+namespace famfs::control {
+namespace {
+
+std::string status(volume::Volume& volume, const fuse::Filesystem& filesystem,
+                   const MountFacts& facts) {
+  const volume::Statistics statistics = volume.statistics();
+  const volume::SpaceNumbers space = volume.space();
+  const memory::Counters& memory = statistics.memory;
+  const mapping::Method* method = filesystem.method();
+  std::string out;
+  auto to = std::back_inserter(out);
+  fmt::format_to(to, "{{\"pid\":{},\"device\":{},\"mount_point\":{},\"run_dir\":{},", getpid(),
+                 json_string(facts.device), json_string(facts.mount_point),
+                 json_string(facts.run_directory));
+  fmt::format_to(to, "\"role\":\"{}\",\"fs_uuid\":\"{}\",\"system_uuid\":\"{}\",\"method\":{},",
+                 volume::to_string(volume.role()), volume.superblock().fs_uuid.to_string(),
+                 volume.superblock().system_uuid.to_string(),
+                 method == nullptr ? "null" : json_string(std::string(method->name())));
+  fmt::format_to(to, "\"superseded\":{},", volume.superseded());
+  fmt::format_to(to,
+                 "\"log\":{{\"played\":{},\"next_index\":{},\"capacity\":{},\"skipped\":{},"
+                 "\"appended\":{},\"refreshes\":{},\"header_checks\":{},\"identity_checks\":{}}},",
+                 statistics.entries_read, space.entries_used, space.entries_capacity,
+                 statistics.entries_skipped, statistics.entries_appended, statistics.refreshes,
+                 statistics.header_checks, statistics.identity_checks);
+  fmt::format_to(to,
+                 "\"space\":{{\"capacity\":{},\"used\":{},\"free\":{},\"files\":{},"
+                 "\"directories\":{}}},",
+                 space.capacity, space.used, space.free, space.files, space.directories);
+  fmt::format_to(to,
+                 "\"memory\":{{\"backend\":{},\"lines_invalidated\":{},\"invalidated_bytes\":{},"
+                 "\"lines_written_back\":{},\"written_back_bytes\":{},\"fences\":{}}}}}\n",
+                 json_string(volume.memory().backend()), memory.lines_invalidated,
+                 memory.lines_invalidated * memory::kCacheLine, memory.lines_written_back,
+                 memory.lines_written_back * memory::kCacheLine, memory.fences);
+  return out;
+}
+
+std::string icache_stats(volume::Volume& volume, const fuse::Filesystem& filesystem) {
+  const volume::SpaceNumbers space = volume.space();
+  return fmt::format("nodes: {}\nfiles: {}\ndirectories: {}\nhighest_node: {}\n",
+                     space.files + space.directories + 1, space.files, space.directories,
+                     filesystem.highest_node());
+}
+
+void icache_dump(volume::Volume& volume) {
+  const auto tree = volume.tree();
+  for (tree::NodeId id = tree::kRoot; id <= tree->count(); ++id) {
+    const tree::Node* node = tree->find(id);
+    spdlog::info("node {} parent {} {} mode {:04o} owner {}:{} size {} extents {} /{}", node->id,
+                 node->parent, node->directory ? "directory" : "file", node->mode, node->uid,
+                 node->gid, node->size, node->map.extents.size(), tree->path_of(id));
+  }
+}
+
+}  // namespace
+
+std::string json_string(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out.push_back('\\');
+      out.push_back(c);
+    } else if (byte < 0x20) {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", byte);
+    } else {
+      out.push_back(c);
+    }
+  }
+  out.push_back('"');
+  return out;
+}
+
+Reports make_reports(volume::Volume& volume, const fuse::Filesystem& filesystem, MountFacts facts) {
+  Reports reports;
+  reports.icache_stats = [&volume, &filesystem] { return icache_stats(volume, filesystem); };
+  reports.icache_dump = [&volume] { icache_dump(volume); };
+  reports.status = [&volume, &filesystem, facts = std::move(facts)] {
+    return status(volume, filesystem, facts);
+  };
+  return reports;
+}
+
+}  // namespace famfs::control

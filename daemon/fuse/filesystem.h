@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "mapping/method.h"
+#include "volume/volume.h"
+
+namespace famfs::fuse {
+
+struct Settings {
+  std::string run_directory;  // what the xattr user.famfs.shadow answers
+  std::string method;         // wanted mapping method, empty for the best
+  double timeout_seconds =
+      31536000;  // how long the kernel may keep names and attributes that exist
+};
+
+inline constexpr const char* kShadowAttribute = "user.famfs.shadow";
+
+// The answers to FUSE requests: one member per operation, named after it.
+//
+// Every member either replies exactly once, as its last act, or throws base::Error before it has
+// replied; the table of callbacks (operations()) turns the exception into the answer. Node ids come
+// from the kernel and are looked up, never trusted. Nothing is counted per lookup, as nodes live as
+// long as the mount: forget has nothing to do.
+//
+// Thread safety: init() runs before all others; the others at once from any number of threads.
+class Filesystem {
+ public:
+  // `volume` must outlive this object.
+  Filesystem(volume::Volume& volume, Settings settings);
+  Filesystem(const Filesystem&) = delete;
+  Filesystem& operator=(const Filesystem&) = delete;
+
+  // For fuse_session_new() with this object as user data.
+  static const fuse_lowlevel_ops& operations();
+
+  // Called once when the kernel has said what it offers: with null and method() set, or with what
+  // stands against the mount.
+  std::function<void(const base::Error*)> negotiated;
+
+  // Null until the kernel has sent FUSE_INIT. Takes no lock.
+  const mapping::Method* method() const { return method_.get(); }
+
+  // Reads new log entries now and logs what it met. Throws base::Error.
+  volume::RefreshResult refresh();
+
+  // Nodes that the kernel can have heard of have ids 1 .. this.
+  tree::NodeId highest_node() const { return highest_node_; }
+
+  void init(fuse_conn_info& connection);
+  void lookup(fuse_req_t request, fuse_ino_t parent, const char* name);
+  void getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* file);
+  void setattr(fuse_req_t request, fuse_ino_t node, struct stat* values, int which,
+               fuse_file_info* file);
+  void opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* file);
+  void readdir(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset,
+               fuse_file_info* file);
+  void readdirplus(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset,
+                   fuse_file_info* file);
+  void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file);
+  void read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file);
+  void write(fuse_req_t request, fuse_ino_t node, const char* data, size_t size, off_t offset,
+             fuse_file_info* file);
+  void flush(fuse_req_t request, fuse_ino_t node, fuse_file_info* file);
+  void fsync(fuse_req_t request, fuse_ino_t node, int data_only, fuse_file_info* file);
+  void statfs(fuse_req_t request, fuse_ino_t node);
+  void getxattr(fuse_req_t request, fuse_ino_t node, const char* name, size_t size);
+  void listxattr(fuse_req_t request, fuse_ino_t node, size_t size);
+  void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode);
+  void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void* argument,
+             fuse_file_info* file, unsigned flags, const void* in, size_t in_size, size_t out_size);
+
+  // famfs has no such operation: EROFS on a client, EOPNOTSUPP on the master.
+  [[noreturn]] void refuse(const char* operation) const;
+
+ private:
+  enum class Listing { kNames, kAttributes };
+
+  void list(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, Listing listing);
+  fuse_entry_param entry(const tree::Node& node) const;
+  struct stat attributes(const tree::Node& node) const;
+  std::string child_path(tree::NodeId parent, const std::string& name) const;
+  void note_nodes(const tree::Tree& tree);
+  tree::NodeId create(const volume::CreateRequest& request);
+
+  template <typename Request, typename Act>
+  void answer_ioctl(fuse_req_t request, const void* in, size_t in_size, size_t out_size, Act act);
+
+  volume::Volume& volume_;
+  const Settings settings_;
+  std::unique_ptr<mapping::Method> method_;
+  std::atomic<tree::NodeId> highest_node_ = tree::kRoot;
+  std::atomic<bool> stop_logged_ = false;  // that the log cannot be followed further
+};
+
+}  // namespace famfs::fuse

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The table of C callbacks: each calls its member of Filesystem and answers for what that throws.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <new>
+
+#include "base/error.h"
+#include "fuse/filesystem.h"
+
+namespace famfs::fuse {
+namespace {
+
+Filesystem& filesystem(fuse_req_t request) {
+  return *static_cast<Filesystem*>(fuse_req_userdata(request));
+}
+
+// Mistakes of applications are not for the log; trouble of ours or of the memory is.
+void log_failure(const base::Error& error) {
+  switch (error.code()) {
+    case EIO:
+    case EUCLEAN:
+    case ENODEV:
+    case ERANGE:
+      spdlog::error("{}", error.what());
+      break;
+    default:
+      spdlog::debug("{}", error.what());
+  }
+}
+
+// Runs `act`, which replies or throws, and replies with an errno if it throws. The only place where
+// exceptions end: libfuse is C.
+template <typename Act>
+void answer(fuse_req_t request, Act act) noexcept {
+  int code = 0;
+  try {
+    try {
+      act();
+      return;
+    } catch (const base::Error& error) {
+      code = error.code();
+      log_failure(error);
+    } catch (const std::bad_alloc&) {
+      code = ENOMEM;
+      spdlog::error("out of memory");
+    } catch (const std::exception& error) {
+      code = EIO;
+      spdlog::error("unexpected: {}", error.what());
+    }
+  } catch (...) {
+    // Logging itself failed; the answer is still owed.
+    if (code == 0) code = EIO;
+  }
+  fuse_reply_err(request, code);
+}
+
+template <auto Member>
+struct Callback;
+
+template <typename... Arguments, void (Filesystem::*Member)(fuse_req_t, Arguments...)>
+struct Callback<Member> {
+  static void call(fuse_req_t request, Arguments... arguments) noexcept {
+    answer(request, [&] { (filesystem(request).*Member)(request, arguments...); });
+  }
+};
+
+void init(void* user_data, fuse_conn_info* connection) noexcept {
+  auto& filesystem = *static_cast<Filesystem*>(user_data);
+  try {
+    filesystem.init(*connection);
+  } catch (const std::exception& error) {
+    const base::Error failure(EIO, error.what());
+    filesystem.negotiated(&failure);
+  }
+}
+
+void forget(fuse_req_t request, fuse_ino_t /*node*/, std::uint64_t /*count*/) noexcept {
+  fuse_reply_none(request);
+}
+
+void forget_multi(fuse_req_t request, std::size_t /*count*/,
+                  fuse_forget_data* /*forgets*/) noexcept {
+  fuse_reply_none(request);
+}
+
+void release(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* /*file*/) noexcept {
+  fuse_reply_err(request, 0);
+}
+
+void fsync_directory(fuse_req_t request, fuse_ino_t /*node*/, int /*data_only*/,
+                     fuse_file_info* /*file*/) noexcept {
+  // An entry is in the log, written back and fenced, before its creation is answered.
+  fuse_reply_err(request, 0);
+}
+
+// The name is a parameter of the template, as a C callback has no room for it.
+template <std::size_t Size>
+struct Name {
+  constexpr Name(const char (&text)[Size]) { std::copy_n(text, Size, value); }  // NOLINT(implicit)
+  char value[Size];
+};
+
+template <Name Text, typename... Arguments>
+void refused(fuse_req_t request, Arguments...) noexcept {
+  answer(request, [&] { filesystem(request).refuse(Text.value); });
+}
+
+fuse_lowlevel_ops make_operations() {
+  fuse_lowlevel_ops table{};
+  table.init = init;
+  table.lookup = Callback<&Filesystem::lookup>::call;
+  table.forget = forget;
+  table.forget_multi = forget_multi;
+  table.getattr = Callback<&Filesystem::getattr>::call;
+  table.setattr = Callback<&Filesystem::setattr>::call;
+  table.opendir = Callback<&Filesystem::opendir>::call;
+  table.readdir = Callback<&Filesystem::readdir>::call;
+  table.readdirplus = Callback<&Filesystem::readdirplus>::call;
+  table.releasedir = release;
+  table.fsyncdir = fsync_directory;
+  table.open = Callback<&Filesystem::open>::call;
+  table.read = Callback<&Filesystem::read>::call;
+  table.write = Callback<&Filesystem::write>::call;
+  table.flush = Callback<&Filesystem::flush>::call;
+  table.fsync = Callback<&Filesystem::fsync>::call;
+  table.release = release;
+  table.statfs = Callback<&Filesystem::statfs>::call;
+  table.getxattr = Callback<&Filesystem::getxattr>::call;
+  table.listxattr = Callback<&Filesystem::listxattr>::call;
+  table.mkdir = Callback<&Filesystem::mkdir>::call;
+  table.ioctl = Callback<&Filesystem::ioctl>::call;
+
+  table.create = refused<"create">;
+  table.mknod = refused<"mknod">;
+  table.unlink = refused<"unlink">;
+  table.rmdir = refused<"rmdir">;
+  table.rename = refused<"rename">;
+  table.symlink = refused<"symlink">;
+  table.link = refused<"link">;
+  table.setxattr = refused<"setxattr">;
+  table.removexattr = refused<"removexattr">;
+  table.fallocate = refused<"fallocate">;
+  return table;
+}
+
+}  // namespace
+
+const fuse_lowlevel_ops& Filesystem::operations() {
+  static const fuse_lowlevel_ops table = make_operations();
+  return table;
+}
+
+}  // namespace famfs::fuse

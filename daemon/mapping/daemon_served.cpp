@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mapping/daemon_served.h"
+
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/error.h"
+#include "mapping/pieces.h"
+
+namespace famfs::mapping {
+namespace {
+
+// writev(2) takes 1024 (IOV_MAX); libfuse adds one for the header.
+constexpr std::size_t kMostPieces = 1000;
+
+// Under the tree's lock only the map is looked up; the data is moved without it.
+std::vector<Piece> locate(const volume::Volume& volume, tree::NodeId id, std::uint64_t offset,
+                          std::uint64_t length, std::size_t most) {
+  const auto tree = volume.tree();
+  const tree::Node* node = tree->find(id);
+  if (node == nullptr) throw base::Error(ESTALE, "no node {}", id);
+  if (node->directory) throw base::Error(EISDIR, "node {} is a directory", id);
+  return pieces(node->map, node->size, offset, length, most);
+}
+
+}  // namespace
+
+std::string_view DaemonServed::consequence() const noexcept {
+  return "read and write go through the daemon; mmap with MAP_SHARED is refused (ENODEV), because "
+         "the kernel would serve it from a page cache that other hosts' writes do not reach";
+}
+
+void DaemonServed::init(fuse_conn_info& connection) {
+  // A write buffered in this kernel would be invisible to other hosts.
+  connection.want &= ~static_cast<unsigned>(FUSE_CAP_WRITEBACK_CACHE);
+}
+
+void DaemonServed::open(tree::NodeId /*id*/, fuse_file_info& answer) {
+  answer.direct_io = 1;
+  answer.keep_cache = 0;
+}
+
+void DaemonServed::read(fuse_req_t request, tree::NodeId id, std::uint64_t offset,
+                        std::size_t size) {
+  std::vector<iovec> answer;
+  for (const Piece& piece : locate(volume_, id, offset, size, kMostPieces)) {
+    const auto bytes = volume_.memory().acquire(piece.offset, piece.length);
+    // iovec serves both directions and so has no const.
+    answer.push_back({const_cast<std::byte*>(bytes.data()), bytes.size()});
+  }
+  fuse_reply_iov(request, answer.data(), static_cast<int>(answer.size()));
+}
+
+void DaemonServed::write(fuse_req_t request, tree::NodeId id, std::uint64_t offset,
+                         std::span<const std::byte> data) {
+  const auto places = locate(volume_, id, offset, data.size(), kMostPieces);
+  if (places.empty() && !data.empty()) {
+    throw base::Error(ENOSPC,
+                      "write at offset {} of node {}: a famfs file keeps the size that it "
+                      "was created with",
+                      offset, id);
+  }
+  memory::SharedMemory& memory = volume_.memory();
+  std::size_t done = 0;
+  for (const Piece& piece : places) {
+    const std::span<std::byte> room = memory.begin_write(piece.offset, piece.length);
+    std::memcpy(room.data(), data.data() + done, room.size());
+    memory.write_back(piece.offset, piece.length);
+    done += room.size();
+  }
+  // One fence for all pieces: the answer must not be sent before the data is in memory.
+  memory.fence();
+  fuse_reply_write(request, done);
+}
+
+void DaemonServed::flush(tree::NodeId id) {
+  memory::SharedMemory& memory = volume_.memory();
+  constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
+  for (const Piece& piece : locate(volume_, id, 0, kAll, std::numeric_limits<std::size_t>::max())) {
+    if (memory.writable()) memory.publish(piece.offset, piece.length);
+    memory.acquire(piece.offset, piece.length);
+  }
+}
+
+}  // namespace famfs::mapping

@@ -64,20 +64,6 @@ follow() {
     done 3>>"$1"
 }
 
-apply_patches() {
-    local source=$1 name strip output
-    while read -r name strip _; do
-        case $name in '' | '#'*) continue ;; esac
-        say kernel "patch $name"
-        output=$(patch --fuzz=0 --batch --forward "${strip:--p1}" -d "$source" \
-            <"$here/patches/$name" 2>&1) || {
-            printf '%s\n' "$output" | sed 's/^/    /' >&2
-            die 23 kernel "the patch $name of kernel-config/patches/series does not apply to" \
-                "$(basename -- "$source"); it needs a new base"
-        }
-    done <"$here/patches/series"
-}
-
 # The version of an installed package of the tree.
 tree_version() {
     awk -v package="$1" '$1 == "Package:" { name = $2 }
@@ -86,20 +72,11 @@ tree_version() {
 }
 
 build_packaged() {
-    local dir=$1 tarball=$repo/build/tree/root/usr/src/linux-source-7.3.tar.xz frags
-    mkdir -- "$dir/source" "$dir/out"
-    say kernel "unpacking the source"
-    "$repo/setup/in-tree" -- tar -xf "$(readlink -f -- "$tarball")" -C "$dir/source" \
-        --strip-components=1
-    apply_patches "$dir/source"
-    mapfile -t frags < <(fragment_files tiny "${fragments[@]}")
-    # A fixed path inside, so that the compiler cache knows the files again.
-    "$repo/setup/in-tree" --ro "$dir/source:/usr/src/linux" --bind "$dir/out:/usr/src/out" -- \
-        "$here/compile.sh" /usr/src/linux /usr/src/out - "${frags[@]}" 2>&1 | follow "$FAMLAB_LOG"
-    mv -- "$dir"/out/{vmlinux,System.map,arch/x86/boot/bzImage} "$dir/"
-    mv -- "$dir/out/.config" "$dir/config"
+    local dir=$1 tarball
+    shift
+    tarball=$(readlink -f -- "$repo/build/tree/root/usr/src/linux-source-7.3.tar.xz")
+    "$repo/setup/in-tree" -- "$here/packaged.sh" "$tarball" "$dir" "$@" 2>&1 | follow "$FAMLAB_LOG"
     cp -- "$FAMLAB_LOG" "$dir/build.log"
-    rm -rf -- "$dir/source" "$dir/out"
 }
 
 make_packaged() {
@@ -109,9 +86,11 @@ make_packaged() {
         tree_version linux-source-7.3
         tree_version gcc-14
         tree_version binutils
-        cat -- "${frags[@]}" "$here/compile.sh" "$here/patches/"*
+        # A comment changes nothing.
+        grep -hv '^ *#' -- "${frags[@]}" "$here/compile.sh" "$here/packaged.sh" "$here/patches/series"
+        find "$here/patches" -name '*.patch' -exec cat -- {} +
     } | cache_key)
-    cache_get kernel "$key" "$link" build_packaged
+    cache_get kernel "$key" "$link" build_packaged "${frags[@]}"
 }
 
 # A kernel tree that was ever built in, or only configured, refuses to be built elsewhere. So the

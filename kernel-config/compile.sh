@@ -26,6 +26,9 @@ source=$1 out=$2 config=$3
 shift 3
 here=$(dirname -- "$(readlink -f -- "$0")")
 
+# Not the names of whoever and whatever compiles it.
+export KBUILD_BUILD_USER=famlab KBUILD_BUILD_HOST=famlab
+
 mkdir -p -- "$out/merged"
 make=(make --no-print-directory -C "$source" O="$out")
 if [ "$config" = - ]; then

@@ -30,7 +30,7 @@ readonly build=(cmake g++ libcli11-dev libcpp-httplib-dev libdaxctl-dev libfmt-d
     libgmock-dev libgtest-dev libspdlog-dev libyaml-cpp-dev make ninja-build pkg-config
     zlib1g-dev)
 readonly test=(fuse3 python3 python3-jinja2 python3-pytest python3-pytest-timeout
-    python3-pytest-xdist python3-yaml zstd)
+    python3-yaml zstd)
 readonly tree=(bubblewrap mmdebstrap util-linux)
 readonly vm=(libvirt-daemon-driver-qemu python3-libvirt socat)
 

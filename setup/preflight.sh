@@ -60,7 +60,8 @@ check_archive() {
     /usr/lib/apt/apt-helper -o Acquire::Retries=1 -o Acquire::http::Timeout=15 \
         download-file "$uri" "$file/InRelease" >"$file/log" 2>&1 ||
         problem "the network: $name cannot be fetched from ($uri):" \
-            "$(grep -m1 -E '^(E|W|Err)' "$file/log" || printf 'no answer')"
+            "$(grep -m1 -oE '(Could not|Temporary failure|Unable to|Failed to|[45][0-9]{2} ).*' "$file/log" ||
+                printf 'no answer')"
     rm -rf -- "$file"
 }
 

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/file_descriptor.h"
@@ -100,7 +101,7 @@ void serve(const DaemonOptions& options, const std::function<void(const std::str
     }
     const std::string text = describe(*volume, *filesystem.method(), volume->last_refresh(), source,
                                       options.mount_point);
-    spdlog::info("mounted {}", text);
+    spdlog::info("mounted {}", std::string_view(text).substr(0, text.size() - 1));
     ready(text);
   };
 

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "base/error.h"
@@ -47,6 +49,7 @@ void DaemonServed::open(tree::NodeId /*id*/, fuse_file_info& answer) {
 
 void DaemonServed::read(fuse_req_t request, tree::NodeId id, std::uint64_t offset,
                         std::size_t size) {
+  const std::shared_lock lock(lock_of(id));
   std::vector<iovec> answer;
   for (const Piece& piece : locate(volume_, id, offset, size, kMostPieces)) {
     const auto bytes = volume_.memory().acquire(piece.offset, piece.length);
@@ -58,6 +61,7 @@ void DaemonServed::read(fuse_req_t request, tree::NodeId id, std::uint64_t offse
 
 void DaemonServed::write(fuse_req_t request, tree::NodeId id, std::uint64_t offset,
                          std::span<const std::byte> data) {
+  const std::unique_lock lock(lock_of(id));
   const auto places = locate(volume_, id, offset, data.size(), kMostPieces);
   if (places.empty() && !data.empty()) {
     throw base::Error(ENOSPC,
@@ -79,11 +83,11 @@ void DaemonServed::write(fuse_req_t request, tree::NodeId id, std::uint64_t offs
 }
 
 void DaemonServed::flush(tree::NodeId id) {
-  memory::SharedMemory& memory = volume_.memory();
   constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
+  const std::unique_lock lock(lock_of(id));
+  // Nothing to write back: every write was, before it was answered.
   for (const Piece& piece : locate(volume_, id, 0, kAll, std::numeric_limits<std::size_t>::max())) {
-    if (memory.writable()) memory.publish(piece.offset, piece.length);
-    memory.acquire(piece.offset, piece.length);
+    volume_.memory().acquire(piece.offset, piece.length);
   }
 }
 

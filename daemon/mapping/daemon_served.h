@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <shared_mutex>
+
 #include "mapping/method.h"
 
 namespace famfs::mapping {
@@ -28,7 +32,15 @@ class DaemonServed final : public Method {
   void flush(tree::NodeId id) override;
 
  private:
+  static constexpr std::size_t kLocks = 64;
+
+  std::shared_mutex& lock_of(tree::NodeId id) { return locks_[id % kLocks]; }
+
   volume::Volume& volume_;
+  // Exclusive while a file is written, shared while it is read: an invalidation between a store and
+  // its write-back may lose the store. Files never share a line. Taken one at a time, and before
+  // the locks of Volume.
+  std::array<std::shared_mutex, kLocks> locks_;
 };
 
 }  // namespace famfs::mapping

@@ -66,7 +66,6 @@ use_window() { # ROOT-DECODER
     ports=
     real "$cxl/$1"
     root=${value%/*}
-    rest=$value,
     get "$cxl/$1/target_list"
     rest=$value,
     while [ -n "$rest" ]; do
@@ -123,24 +122,73 @@ take_devices() {
     memdevs=$left
 }
 
+# Makes a region of the devices given and a dax device of the region.
+#
+# What `cxl create-region` does, by the same writes to sysfs; starting that tool costs more time
+# than all the rest of the memory's preparation. Where a write fails, the tool is asked why.
 create_region() { # ROOT-DECODER WAYS MEMDEV...
-    decoder=$1 ways=$2
+    window=$1 ways=$2 decoders=
     shift 2
-    if ! cxl create-region -m -t ram -d "$decoder" -w "$ways" "$@" >"$run/region" 2>&1; then
-        give_up region "cxl create-region -m -t ram -d $decoder -w $ways $*
-$(cat "$run/region")
+    get "$cxl/$window/create_ram_region"
+    region=$value
+    if ! write_region "$@" 2>"$run/error"; then
+        IFS= read -r value <"$run/error"
+        undo_region
+        give_up region "$region in $window, of $*: ${value##*: }
+cxl create-region -m -t ram -d $window -w $ways $*
+$(cxl create-region -m -t ram -d "$window" -w "$ways" "$@" 2>&1)
 $(kernel_words)"
     fi
-    # The tool's answer is JSON, a field a line; the name is all that is wanted.
-    region=
-    while read -r value; do
-        case $value in '"region":'*) region=${value#*:\"} region=${region%%\"*} ;; esac
-    done <"$run/region"
-    stage region "$region in $decoder, of $*"
-    dax_region=dax_$region
-    echo "$dax_region" >/sys/bus/cxl/drivers_probe
-    for device in "$cxl/$region/$dax_region"/dax*.*; do
-        [ -e "$device/size" ] || give_up region "$region has no dax device"
+    stage region "$region in $window, of $*"
+    echo "dax_$region" >/sys/bus/cxl/drivers_probe
+    for device in "$cxl/$region/dax_$region"/dax*.*; do
+        [ -e "$device/size" ] || give_up region "$region has no dax device
+$(kernel_words)"
         dax_add "$device" "$region"
     done
 }
+
+# The writes that make $region of $ways devices in $window, the device for position 0 first. Each
+# device gives all its RAM.
+write_region() { # MEMDEV...
+    get "$cxl/$1/ram/size"
+    part=$((value))
+    get "$cxl/$window/interleave_granularity"
+    echo "$region" >"$cxl/$window/create_ram_region" &&
+        echo "$ways" >"$cxl/$region/interleave_ways" &&
+        echo "$value" >"$cxl/$region/interleave_granularity" &&
+        echo $((part * ways)) >"$cxl/$region/size" || return 1
+    position=0
+    for memdev in "$@"; do
+        free_decoder "$memdev" &&
+            echo ram >"$cxl/$decoder/mode" &&
+            echo $part >"$cxl/$decoder/dpa_size" &&
+            echo "$decoder" >"$cxl/$region/target$position" || return 1
+        decoders="$decoders $decoder"
+        position=$((position + 1))
+    done
+    echo 1 >"$cxl/$region/commit" && echo "$region" >/sys/bus/cxl/drivers/cxl_region/bind
+}
+
+# Sets $decoder to the first decoder of a device that has no region.
+free_decoder() { # MEMDEV
+    for endpoint in "$cxl"/endpoint*; do
+        real "$endpoint/uport"
+        [ "${value##*/}" = "$1" ] || continue
+        for decoder in "$endpoint"/decoder*; do
+            get "$decoder/region"
+            decoder=${decoder##*/}
+            [ -n "$value" ] || return 0
+        done
+    done
+    echo "all decoders of $1 are in use" >&2
+    return 1
+}
+
+# Takes back what write_region() got done.
+undo_region() {
+    echo "$region" >"$cxl/$window/delete_region"
+    for decoder in $decoders; do
+        echo 0 >"$cxl/$decoder/dpa_size"
+    done
+} 2>/dev/null

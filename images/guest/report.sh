@@ -42,5 +42,6 @@ sort_lines() { # LINES
 
 # The kernel's last words about memory, for a failure that has no words of its own.
 kernel_words() {
-    dmesg | grep -iE 'cxl|dax|nvdimm|pmem|memremap' | tail -n 4
+    dmesg | grep -iE 'cxl|dax|nvdimm|pmem|memremap' |
+        grep -vE 'Command line|Modules linked|Comm:|RIP:' | tail -n 4
 }

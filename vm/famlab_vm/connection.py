@@ -11,9 +11,11 @@ Found out by trying, and relied on here:
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pwd
+import shutil
 import threading
 import uuid as uuid_module
 from collections.abc import Callable
@@ -90,6 +92,12 @@ def _prepare_root(root: Path) -> None:
         link.symlink_to(cache)
 
 
+def _remove_unused_root(root: Path) -> None:
+    """Remove a driver's directory unless it has the state of a running guest."""
+    if not any((root / "run" / "qemu").glob("*.xml")):
+        shutil.rmtree(root, ignore_errors=True)
+
+
 class Connection:
     """An open libvirt connection. Use as a context manager, or call close()."""
 
@@ -116,11 +124,13 @@ class Connection:
     def embedded(cls, root: Path | None = None) -> Connection:
         """Open the driver inside this process with its state below `root`.
 
-        Without `root`: a directory of this process below the run directory. A process can use one
-        root only, until it ends.
+        Without `root`: a directory of this process below the run directory, removed at its end if
+        no guest is left. A process can use one root only, until it ends.
         """
         if root is None:
             root = run_directory() / f"libvirt-{os.getpid()}"
+        if root.parent == run_directory():
+            atexit.register(_remove_unused_root, root)
         _prepare_root(root)
         return cls(embedded_uri(root))
 

@@ -225,8 +225,9 @@ class Lab:
 
     def down(self) -> None:
         """Kill all guests and remove everything of the lab. Works for a lab that is half dead."""
+        process.kill_guests(self.directory)
         for machine in self.hosts:
-            machine.kill()
+            machine.settle()
             machine.release()
         remove_lab(self.directory, self._connection, self.state)
         self._lock.release()

@@ -106,6 +106,8 @@ class Machine:
 
     def start(self) -> None:
         """Start QEMU. Raises QemuDied with QEMU's own words if it does not live."""
+        if not self.is_running():
+            self.settle()
         with self._changed:
             self._agent_there = self._stopped = self._crashed = self._cancelled = False
             self._ready_line_at = None
@@ -208,9 +210,16 @@ class Machine:
 
         Without effect if the guest does not run. Shared memory keeps what had reached it.
         """
+        process.kill_guests(self.files.directory)
+
+    def settle(self) -> None:
+        """After kill(): wait until libvirt has noticed and removed its files for the guest.
+
+        It waits for init to collect the process, which takes a second on some machines.
+        """
         with self._changed:
             watched = self._domain is not None
-        if process.kill_guests(self.files.directory) and watched:
+        if watched:
             self._wait_until(lambda: self._stopped, 30, "is killed, but libvirt does not notice")
 
     def panic(self) -> None:

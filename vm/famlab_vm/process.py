@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 
@@ -44,24 +45,31 @@ def kill_guests(directory: Path, timeout: float = 10.0) -> list[int]:
     Returns the ids that were killed. Raises TimeoutError if the kernel does not end one within
     `timeout` seconds (a process in uninterruptible sleep).
     """
-    return [pid for pid in find_guests(directory) if _kill(pid, directory, timeout)]
+    killed: dict[int, int] = {}
+    with ExitStack() as stack:
+        for pid in find_guests(directory):
+            descriptor = _kill(pid, directory)
+            if descriptor is not None:
+                stack.callback(os.close, descriptor)
+                killed[pid] = descriptor
+        for pid, descriptor in killed.items():
+            if not select.select([descriptor], [], [], timeout)[0]:
+                raise TimeoutError(f"process {pid} does not end {timeout:.0f} s after SIGKILL")
+    return list(killed)
 
 
-def _kill(pid: int, directory: Path, timeout: float) -> bool:
+def _kill(pid: int, directory: Path) -> int | None:
+    """Kill a guest's process; return a descriptor that is readable once it is gone."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
-        return False
+        return None
     try:
         # Asked again with the process pinned: only now the id cannot be another process's.
-        if not _is_guest(pid, directory):
-            return False
-        try:
+        if _is_guest(pid, directory):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        if not select.select([descriptor], [], [], timeout)[0]:
-            raise TimeoutError(f"process {pid} does not end {timeout:.0f} s after SIGKILL")
-        return True
-    finally:
-        os.close(descriptor)
+            return descriptor
+    except ProcessLookupError:
+        pass
+    os.close(descriptor)
+    return None

@@ -26,7 +26,7 @@ class Leak:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.what}"
+        return f"{self.kind} {self.what[:300]}"
 
 
 NOTHING: frozenset[Leak] = frozenset()
@@ -85,7 +85,7 @@ def processes_of(marker: str, directory: Path) -> list[Process]:
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             if marker_entry in environment or needle in command:
                 text = command.replace(b"\0", b" ").decode(errors="replace").strip()
-                found.append(Process(pid, _start_time(pid), text[:300]))
+                found.append(Process(pid, _start_time(pid), text))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # gone meanwhile, or not ours
     return sorted(found)

@@ -78,6 +78,7 @@ class LabHost:
         self._console_seen = 0
         self._kernel_lines_seen = 0
         self._logs_seen: dict[str, int] = {}
+        self.booted = False  # until then there is a console, but nobody to ask
 
     def run(
         self,
@@ -117,7 +118,7 @@ class LabHost:
         text = self.guest.console_text(self._console_seen)
         self._console_seen = self.guest.console_offset()
         said = Testimony(console=text)
-        if not self.guest.is_running() or self.guest.panicked():
+        if not self.booted or not self.guest.is_running() or self.guest.panicked():
             self._forget_logs()
             return said
         # One round trip: the new lines of dmesg, then each log of a daemon after its inode.
@@ -127,7 +128,11 @@ class LabHost:
             '[ -e "$log" ] && echo && stat -c "=== %i" "$log" && cat "$log"; done; true'
         )
         words = ["sh", "-c", script, "sh", str(self._kernel_lines_seen + 1)]
-        output = self.guest.run(words, timeout=30).stdout.decode(errors="replace")
+        try:
+            output = self.guest.run(words, timeout=30).stdout.decode(errors="replace")
+        except (AgentError, LabStateError, CommandTimeout) as error:
+            said.console += f"\n(the guest does not answer: {error})\n"
+            return said
         said.kernel_log, *logs = output.split("\n=== ")
         self._kernel_lines_seen += len(said.kernel_log.splitlines())
         for log in logs:
@@ -145,11 +150,12 @@ class TestLab:
     def __init__(self, shape: Shape, lab: Lab) -> None:
         self.shape = shape
         self.lab = lab
+        self.shared_memory = (lab.directory / "memory").resolve()
         self.hosts = [LabHost(guest) for guest in lab.hosts]
 
     def memory_file(self, device: str = "mem0") -> Path:
         """The file that is the shared memory of a device."""
-        return self.lab.directory / "memory" / device
+        return self.shared_memory / device
 
     def restart(self, host: LabHost) -> None:
         """Boots a host again, whatever its state."""
@@ -184,25 +190,24 @@ class LabKeeper:
             kernel_arguments=kernel_arguments,
         )
         started = TestLab(shape, lab)
+        plugin.adopt(started.shared_memory)
         for host in started.hosts:
             court.call(host)
         try:
-            lab.up(timeout=timeout)
+            lab.up(timeout=timeout, keep=True)  # kept until its consoles are read
         except BaseException:
-            self._forget(started)
+            self.end(started)
             raise
+        for host in started.hosts:
+            host.booted = True
         return started
 
     def end(self, started: TestLab) -> None:
         for host in started.hosts:
             court.dismiss(host)
         started.lab.down()
-        self._forget(started)
-
-    def _forget(self, started: TestLab) -> None:
-        for host in started.hosts:
-            court.dismiss(host)
         plugin.disown(started.lab.directory)
+        plugin.disown(started.shared_memory)
         left = started.lab.leftovers()
         assert not left, f"lab {started.lab.name} left behind: {left}"
 

@@ -85,8 +85,9 @@ class Copier {
 
   int run() {
     std::vector<std::string> sources = options_.paths;
-    const std::string destination = sources.back();
+    std::string destination = sources.back();
     sources.pop_back();
+    while (destination.size() > 1 && destination.ends_with('/')) destination.pop_back();
     const bool into = std::filesystem::is_directory(destination);
     if (sources.size() > 1 && !into) {
       throw base::Error(ENOTDIR, "{} is not a directory; several sources need one", destination);

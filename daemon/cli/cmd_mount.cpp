@@ -41,8 +41,7 @@ struct Options {
 void declare(CLI::App& app, Options& options) {
   app.add_option("DEV", options.device, "dax device (or a plain file)")->required();
   app.add_option("MPT", options.mount_point, "directory to mount at");
-  app.add_option("-o", options.lists, "mount options, see below (repeat)")
-      ->allow_extra_args(false);
+  app.add_option("-o", options.lists, "mount options, see below (repeat)")->allow_extra_args(false);
   options.timeout_option =
       add_number(app, "-t,--timeout", options.timeout, kMaxTimeout,
                  "seconds that the kernel keeps names and attributes (default one year)");

@@ -11,6 +11,7 @@
 #include "cli/daemon_process.h"
 #include "cli/mounts.h"
 #include "cli/parallel.h"
+#include "control/run_directory.h"
 
 namespace famfs::cli {
 namespace {
@@ -48,6 +49,7 @@ void umount(const std::string& path, const Options& options) {
   }
   if (is_stale(mount_point)) {
     unmount(mount_point, true);
+    control::RunDirectory::remove_stale(control::RunDirectory::default_root(), mount_point);
     fmt::print("{}: the daemon had died; its mount is removed\n", mount_point);
     return;
   }

@@ -7,7 +7,7 @@
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -134,8 +134,9 @@ void wait_for_end(const base::FileDescriptor& process) {
 }
 
 bool is_stale(const std::string& mount_point) {
-  struct stat attributes {};
-  return stat(mount_point.c_str(), &attributes) != 0 && errno == ENOTCONN;
+  // Not stat(2): the kernel answers that from what it has kept of the dead daemon.
+  struct statvfs numbers {};
+  return statvfs(mount_point.c_str(), &numbers) != 0 && errno == ENOTCONN;
 }
 
 void unmount(const std::string& mount_point, bool lazily) {

@@ -111,6 +111,13 @@ RunDirectory RunDirectory::create(const std::string& root, const std::string& mo
                                        kInstancesPerMountPoint, mount_point, parent.string()));
 }
 
+void RunDirectory::remove_stale(const std::string& root, const std::string& mount_point) {
+  const std::string path = root + "/" + instance_name(mount_point);
+  if (access(path.c_str(), F_OK) != 0) return;
+  const int fd = lock_directory(path);
+  if (fd >= 0) RunDirectory(path, fd, true);  // its destructor removes it
+}
+
 RunDirectory RunDirectory::at(const std::string& path) {
   std::error_code error;
   const std::string absolute = std::filesystem::absolute(path, error).lexically_normal().string();

@@ -27,6 +27,9 @@ class RunDirectory {
   // a live daemon has it.
   static RunDirectory at(const std::string& path);
 
+  // Removes the directory that a daemon which died left behind for this mount point, if any.
+  static void remove_stale(const std::string& root, const std::string& mount_point);
+
   RunDirectory(RunDirectory&& other) noexcept;
   RunDirectory& operator=(RunDirectory&&) = delete;
   RunDirectory(const RunDirectory&) = delete;

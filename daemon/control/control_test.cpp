@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Contract: the run directory is private, held by one daemon and taken over from a dead one; the
+// control socket answers HTTP, refuses bad levels and leaves nothing behind.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "base/file_descriptor.h"
+#include "control/logging.h"
+#include "control/run_directory.h"
+#include "control/server.h"
+#include "control/status.h"
+
+namespace famfs::control {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class Control : public testing::Test {
+ protected:
+  Control() {
+    std::string name = (fs::temp_directory_path() / "famfs-control-XXXXXX").string();
+    root_ = mkdtemp(name.data());
+  }
+  ~Control() override { fs::remove_all(root_); }
+
+  // The whole answer to one HTTP request.
+  static std::string ask(const std::string& socket_path, const std::string& request) {
+    const base::FileDescriptor fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    socket_path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
+      return "no connection";
+    }
+    const auto sent = write(fd.get(), request.data(), request.size());
+    EXPECT_EQ(sent, static_cast<ssize_t>(request.size()));
+    std::string answer;
+    char buffer[512];
+    ssize_t got = 0;
+    while ((got = read(fd.get(), buffer, sizeof(buffer))) > 0) {
+      answer.append(buffer, static_cast<std::size_t>(got));
+    }
+    return answer;
+  }
+
+  static std::string get(const std::string& path) {
+    return "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  }
+
+  static std::string put(const std::string& path, const std::string& body) {
+    return "PUT " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: " +
+           std::to_string(body.size()) + "\r\n\r\n" + body;
+  }
+
+  fs::path root_;
+};
+
+TEST_F(Control, RunDirectoryIsPrivateAndRemovedAtTheEnd) {
+  fs::path path;
+  {
+    const RunDirectory run = RunDirectory::create(root_ / "run", "/mnt/famfs");
+    path = run.path();
+    EXPECT_EQ(path.filename(), "mnt-famfs");
+    struct stat attributes {};
+    ASSERT_EQ(stat(path.c_str(), &attributes), 0);
+    EXPECT_EQ(attributes.st_mode & 07777, 0700U);
+    std::ofstream(run.log_path()) << "x";
+  }
+  EXPECT_FALSE(fs::exists(path));
+}
+
+TEST_F(Control, TwoLiveDaemonsGetDifferentDirectories) {
+  const RunDirectory first = RunDirectory::create(root_, "/mnt/a");
+  const RunDirectory second = RunDirectory::create(root_, "/mnt/a");
+  EXPECT_NE(first.path(), second.path());
+}
+
+TEST_F(Control, DirectoryOfADeadDaemonIsTakenOverAndItsLogKept) {
+  fs::create_directory(root_ / "mnt-a");
+  fs::permissions(root_ / "mnt-a", fs::perms::owner_all);
+  std::ofstream(root_ / "mnt-a" / "famfsd.log") << "last words";
+  const RunDirectory run = RunDirectory::create(root_, "/mnt/a");
+  EXPECT_EQ(run.path(), root_ / "mnt-a");
+  EXPECT_TRUE(fs::exists(root_ / "mnt-a" / "famfsd.log.1"));
+}
+
+TEST_F(Control, DirectoryOpenToOthersIsRefused) {
+  fs::create_directory(root_ / "mnt-a");
+  fs::permissions(root_ / "mnt-a", fs::perms::all);
+  EXPECT_THROW(RunDirectory::create(root_, "/mnt/a"), base::Error);
+}
+
+TEST_F(Control, GivenDirectoryIsForOneDaemon) {
+  const RunDirectory run = RunDirectory::at(root_ / "given");
+  EXPECT_THROW(RunDirectory::at(root_ / "given"), base::Error);
+}
+
+TEST_F(Control, LongMountPointsHaveShortDistinctNames) {
+  const std::string one = "/" + std::string(300, 'a') + "/m";
+  const std::string two = "/" + std::string(300, 'b') + "/m";
+  EXPECT_LE(RunDirectory::instance_name(one).size(), 64U);
+  EXPECT_NE(RunDirectory::instance_name(one), RunDirectory::instance_name(two));
+}
+
+TEST_F(Control, SocketAnswersAndRefuses) {
+  const RunDirectory run = RunDirectory::at(root_ / "run");
+  open_log(run.log_path(), false);
+  bool dumped = false;
+  const Server server(run.fd(), {[] { return std::string("nodes: 1\n"); }, [&] { dumped = true; },
+                                 [] { return std::string("{}\n"); }});
+  struct stat attributes {};
+  ASSERT_EQ(stat(run.socket_path().c_str(), &attributes), 0);
+  EXPECT_EQ(attributes.st_mode & 07777, 0600U);
+
+  EXPECT_THAT(ask(run.socket_path(), get("/pid")), HasSubstr(std::to_string(getpid())));
+  EXPECT_THAT(ask(run.socket_path(), get("/icache_stats")), HasSubstr("nodes: 1"));
+  EXPECT_THAT(ask(run.socket_path(), get("/status")), HasSubstr("application/json"));
+  EXPECT_THAT(ask(run.socket_path(), get("/icache_dump")), StartsWith("HTTP/1.1 200"));
+  EXPECT_TRUE(dumped);
+  EXPECT_THAT(ask(run.socket_path(), get("/nothing")), StartsWith("HTTP/1.1 404"));
+
+  EXPECT_THAT(ask(run.socket_path(), put("/log_level", "4")), StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(log_level(), 4);
+  for (const char* bad : {"8", "-1", "", "x", "4x", "99999999999"}) {
+    EXPECT_THAT(ask(run.socket_path(), put("/log_level", bad)), StartsWith("HTTP/1.1 400")) << bad;
+  }
+  EXPECT_EQ(log_level(), 4);
+}
+
+TEST_F(Control, SocketPathLongerThanAnAddressHolds) {
+  const fs::path deep = root_ / std::string(120, 'd');
+  const RunDirectory run = RunDirectory::at(deep);
+  const Server server(run.fd(),
+                      {[] { return std::string(); }, [] {}, [] { return std::string(); }});
+  EXPECT_TRUE(fs::exists(deep / "sock"));
+}
+
+TEST(Json, StringsAreEscaped) { EXPECT_EQ(json_string("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\""); }
+
+}  // namespace
+}  // namespace famfs::control

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Contract: the control interface's request numbers and layouts are what programs were built with.
+#include "fuse/ioctl.h"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+
+namespace famfs::fuse::ioctl {
+namespace {
+
+TEST(Ioctl, NumbersAreFixed) {
+  EXPECT_EQ(kCreateFile, 0xC278FA01U);
+  EXPECT_EQ(kMakeDirectory, 0xC260FA02U);
+  EXPECT_EQ(kRefresh, 0xC218FA03U);
+  EXPECT_EQ(kGetMap, 0xC398FA04U);
+}
+
+TEST(Ioctl, LayoutIsFixed) {
+  EXPECT_EQ(offsetof(CreateFile, size), 512U);
+  EXPECT_EQ(offsetof(CreateFile, chunk_size), 520U);
+  EXPECT_EQ(offsetof(CreateFile, strips), 528U);
+  EXPECT_EQ(offsetof(CreateFile, mode), 536U);
+  EXPECT_EQ(offsetof(CreateFile, name), 552U);
+  EXPECT_EQ(offsetof(MakeDirectory, name), 528U);
+  EXPECT_EQ(offsetof(GetMap, extent), 536U);
+}
+
+}  // namespace
+}  // namespace famfs::fuse::ioctl

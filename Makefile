@@ -39,6 +39,7 @@ host: need-build
 
 test: need-test host
 	@ctest --test-dir build/host --output-on-failure --progress -j$$(nproc)
+	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider vm/tests
 	@tests/run host
 
 test-vm: need-vm lab

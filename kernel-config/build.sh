@@ -94,11 +94,30 @@ make_packaged() {
 }
 
 # A kernel tree that was ever built in, or only configured, refuses to be built elsewhere. So the
-# sources are copied (what changed, that is), without what .gitignore calls a build result.
+# sources are copied (what changed, that is) without build results: those of the list, and what the
+# .gitignore files say. The top directory's own entries are settled before its .gitignore is read:
+# Debian's ignores them all.
 copy_source() {
     "$repo/setup/in-tree" --ro "$1:/usr/src/original" --bind "$2:/usr/src/copy" -- \
-        rsync -a --delete --exclude=/.git --include=/kernel/time/timeconst.bc \
-        --filter=':- .gitignore' /usr/src/original/ /usr/src/copy/
+        rsync -a --delete --include=/kernel/time/timeconst.bc --exclude-from=/dev/stdin \
+        --include='/*' --filter=':- .gitignore' /usr/src/original/ /usr/src/copy/ <<'BUILD_RESULTS'
+/.*
+/vmlinux*
+/System.map
+/modules.*
+/include/config/
+/include/generated/
+/arch/*/include/generated/
+*.cmd
+*.o
+*.a
+*.ko
+*.mod
+*.mod.c
+*.order
+*.symvers
+.tmp_*
+BUILD_RESULTS
 }
 
 make_from_source() {

@@ -29,10 +29,10 @@ USAGE
 readonly build=(cmake g++ libcli11-dev libcpp-httplib-dev libdaxctl-dev libfmt-dev libfuse3-dev
     libgmock-dev libgtest-dev libspdlog-dev libyaml-cpp-dev make ninja-build pkg-config
     zlib1g-dev)
-readonly test=(fuse3 python3 python3-jinja2 python3-pytest python3-pytest-timeout
+readonly test=(fuse3 python3 python3-jinja2 python3-libvirt python3-pytest python3-pytest-timeout
     python3-yaml zstd)
 readonly tree=(bubblewrap mmdebstrap util-linux)
-readonly vm=(libvirt-daemon-driver-qemu python3-libvirt socat)
+readonly vm=(libvirt-daemon-driver-qemu socat)
 
 only_print=false
 if [ "${1:-}" = --missing ]; then

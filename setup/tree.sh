@@ -31,7 +31,7 @@ readonly daemon=(ccache cmake g++ gcc libbenchmark-dev libcli11-dev libcpp-httpl
     libdaxctl-dev libfmt-dev libfuse3-dev libgmock-dev libgtest-dev libndctl-dev libspdlog-dev
     libyaml-cpp-dev ninja-build pkg-config uuid-dev zlib1g-dev)
 readonly image=(erofs-utils gdb)
-readonly lint=(clang-format-19 clang-tidy-19 codespell flake8 git libclang-rt-19-dev mypy
+readonly lint=(clang-19 clang-format-19 clang-tidy-19 codespell flake8 git libclang-rt-19-dev mypy
     pylint python3-jinja2 python3-pytest python3-typeshed python3-yaml shellcheck yamllint)
 
 # It ends when this script does, even if that is killed.

@@ -87,6 +87,10 @@ void serve(const DaemonOptions& options, const std::function<void(const std::str
   const auto volume =
       volume::Volume::open(memory::open_memory(source, memory::Access::kReadWrite, options.backend),
                            {base::load_or_create_system_uuid(), options.client});
+  if (geteuid() != 0) {
+    // The medium has no owner of the root directory; a user's own mount is that user's.
+    volume->set_attributes(tree::kRoot, {.uid = geteuid(), .gid = getegid()});
+  }
   base::FileDescriptor lock;
   if (volume->role() == volume::Role::kMaster) lock = lock_as_master(source);
 

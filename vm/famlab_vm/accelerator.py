@@ -63,13 +63,14 @@ def _machine_key(artifacts: Artifacts) -> str:
 
 def probe_kvm(artifacts: Artifacts) -> tuple[bool, str]:
     """Boot the lab's kernel and image with KVM; return whether its init spoke, and a reason."""
+    image = str(artifacts.image).replace(",", ",,")
     command = [
         str(artifacts.qemu), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", "q35,accel=kvm,hpet=off,smm=off", "-cpu", "host", "-m", "256M",
         "-kernel", str(artifacts.kernel), "-serial", "stdio",
         "-append", "root=/dev/vda rootfstype=erofs ro init=/usr/lib/famlab/init console=ttyS0 "
         "panic=-1 famlab.host=host0 famlab.fabric=none",
-        "-drive", f"file={str(artifacts.image).replace(',', ',,')},if=virtio,format=raw,readonly=on",
+        "-drive", f"file={image},if=virtio,format=raw,readonly=on",
     ]
     start = time.monotonic()
     with subprocess.Popen(

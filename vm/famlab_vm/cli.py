@@ -116,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     execute.add_argument(
         "args", nargs="+", metavar="COMMAND", help="after --, with its arguments, as typed"
     )
-    execute.usage = "famlab exec [--name NAME] [-i] [--timeout SECONDS] HOST -- COMMAND [ARGUMENT ...]"
+    execute.usage = "famlab exec [--name NAME] [-i] [--timeout SECONDS] HOST -- COMMAND [ARG ...]"
 
     host_command(
         "shell", commands.shell, "open an interactive root shell in a host",

@@ -2,8 +2,9 @@
 """Commands in a guest, and files into and out of it, through the guest's exchange directory.
 
 The first command in a guest mounts the directory there (9p tag `exchange`). Each command has a
-directory of its own in it: in, out and err are the command's streams; the guest writes status when it has ended.
-So output arrives as it is written, of any size, and survives the guest; the end is an event.
+directory of its own in it: in, out and err are the command's streams; the guest writes status when
+it has ended. So output arrives as it is written, of any size, and survives the guest, and the end
+is an event.
 """
 
 from __future__ import annotations
@@ -81,11 +82,13 @@ class CommandRunner:
         command could not be started, and LabStateError if the guest went away meanwhile.
         """
         collected: dict[str, list[bytes]] = {"out": [], "err": []}
-        if sink is None:
-            sink = lambda stream, data: collected[stream].append(data)  # noqa: E731
+
+        def collect(stream: str, data: bytes) -> None:
+            collected[stream].append(data)
+
         with _Job(self._files.exchange) as job:
             job.put_input(stdin)
-            status = self._execute(job, args, timeout, sink)
+            status = self._execute(job, args, timeout, sink or collect)
         result = CommandResult(
             tuple(args), status, b"".join(collected["out"]), b"".join(collected["err"])
         )

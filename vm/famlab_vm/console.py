@@ -59,7 +59,8 @@ class Console:
 
     def mark_start(self) -> None:
         """Note in the log that the guest starts now; its directory has to exist."""
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o600)
         try:
             os.write(descriptor, f"\n{_START_MARK}\n".encode())
         finally:

@@ -137,14 +137,15 @@ def _disk(what: str, directory: Path) -> Finding:
 
 
 def _available_memory() -> int:
-    match = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    text = Path("/proc/meminfo").read_text()
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
     return int(match[1]) * 1024 if match else 0
 
 
 def _fuse() -> Finding:
     device = Path("/dev/fuse")
     if not device.exists():
-        return Finding("note", str(device), "not there: famfs runs in hosts, but not on this machine")
+        return Finding("note", str(device), "not there: famfs runs in hosts, but not here")
     if not os.access(device, os.R_OK | os.W_OK):
         return Finding("note", str(device), "this user may not open it: famfs runs in hosts only")
     return Finding("ok", str(device), "can be opened")

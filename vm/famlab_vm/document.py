@@ -117,7 +117,7 @@ def read_document(path: Path) -> Node:
     if len(data) > MAXIMUM_FILE_SIZE:
         raise TopologyError(f"{path}: found a larger file; allowed: {MAXIMUM_FILE_SIZE} bytes")
     try:
-        value = yaml.load(data, Loader)  # noqa: S506 (a SafeLoader)
+        value = yaml.load(data, Loader)
     except (yaml.YAMLError, ValueError) as error:
         raise TopologyError(f"{path}: found text that is not YAML: {error}") from error
     except RecursionError:

@@ -121,7 +121,8 @@ class Machine:
             domain = self._connection.handle.createXML(xml, 0)
             self.files.description.write_text(domain.XMLDesc())
         except libvirt.libvirtError as error:
-            raise QemuDied(self.name, "QEMU did not start", _without_warnings(str(error))) from error
+            words = _without_warnings(str(error))
+            raise QemuDied(self.name, "QEMU did not start", words) from error
         with self._changed:
             if not self._stopped:
                 self._set_domain(domain)
@@ -324,7 +325,7 @@ class Machine:
 
     def run(
         self, args: Sequence[str], *, timeout: float | None = None, check: bool = False,
-        input: bytes | None = None,  # noqa: A002 (the name that subprocess.run has)
+        input: bytes | None = None,
     ) -> CommandResult:
         """Run a command in the guest to its end; see CommandRunner.run."""
         return self.commands().run(args, timeout=timeout, check=check, stdin=input)

@@ -14,7 +14,7 @@ from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.topology import Topology
 from famlab_vm.units import format_size
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (a fresh 0700 directory is made in it)
+SHARED_MEMORY = Path("/dev/shm")
 _PREFIX = "famlab-"
 
 

@@ -54,7 +54,7 @@ def run_directory() -> Path:
     elif os.geteuid() == 0:
         path = Path("/run/famlab")
     else:
-        path = Path(f"/tmp/famlab-{os.geteuid()}")  # noqa: S108 (its owner is checked below)
+        path = Path(f"/tmp/famlab-{os.geteuid()}")  # its owner is checked below
     longest = _SOCKET_PATH_BYTES - _BELOW_RUN_DIRECTORY
     if len(os.fsencode(path)) > longest:
         raise UsageError(

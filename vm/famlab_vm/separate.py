@@ -43,7 +43,7 @@ def in_child(work: Callable[[], Result]) -> Result:
         os.waitpid(child, 0)
     if not data:
         raise ChildProcessError(f"child process {child} died")
-    good, value = pickle.loads(data)  # noqa: S301 (from our own child)
+    good, value = pickle.loads(data)  # from our own child
     if not good:
         raise value
     return value  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ import pytest
 
 from lab_support import Fake
 
+
 @pytest.fixture
 def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty run directory that famlab uses; the path is short, as sockets demand."""

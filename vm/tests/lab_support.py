@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import Popen
 
 from famlab_vm.paths import Artifacts
 from famlab_vm.state import LabState, lab_directory
@@ -13,7 +13,7 @@ from famlab_vm.topology import Topology
 from famlab_vm.workload import Workload
 
 # Starts a process with the command line that marks the guest of a directory.
-Fake = Callable[[Path], "subprocess.Popen[bytes]"]
+Fake = Callable[[Path], Popen[bytes]]
 
 
 def a_state(name: str) -> LabState:

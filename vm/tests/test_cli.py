@@ -78,7 +78,9 @@ def test_errors(
     assert not run_directory.exists() or list(run_directory.iterdir()) == []
 
 
-def test_status(run_directory: Path, guest_process: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status(
+    run_directory: Path, guest_process: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Status tells running, panicked and stopped hosts apart, for people and programs."""
     assert main(["status"]) == 0
     assert "famlab up" in capsys.readouterr().out

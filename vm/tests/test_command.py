@@ -107,7 +107,8 @@ def test_output_arrives_while_the_command_runs(runner: CommandRunner, tmp_path: 
         assert (stream, data) == ("out", b"first\n")
         threading.Thread(target=gate.write_text, args=("go",), daemon=True).start()
 
-    result = runner.run(["sh", "-c", f"echo first; read word <{gate}; exit 3"], sink=sink, timeout=60)
+    script = f"echo first; read word <{gate}; exit 3"
+    result = runner.run(["sh", "-c", script], sink=sink, timeout=60)
     assert (result.returncode, result.stdout) == (3, b"")
 
 

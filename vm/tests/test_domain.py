@@ -61,7 +61,9 @@ def test_strange_paths_are_escaped() -> None:
     root = ElementTree.fromstring(domain_xml(guest("one-device", strange)))
     passed = " ".join(item.get("value") or "" for item in root.iter(f"{_QEMU}arg"))
     assert strange.replace(",", ",,") + "/memory/mem0" in passed
-    assert root.find("devices/serial/source").get("path") == f"{strange}/host0/console.log"  # type: ignore[union-attr]
+    source = root.find("devices/serial/source")
+    assert source is not None
+    assert source.get("path") == f"{strange}/host0/console.log"
 
 
 def test_each_device_has_its_own_serial_number() -> None:

@@ -90,7 +90,10 @@ def test_refuses(tmp_path: Path, old: str, new: str, key: str, allowed: str) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "3", "null", "a: &a [*a]", "[" * 5000, "\0", "? {a: b}\n: 1", "!!python/name:os.system x"],
+    [
+        "", "[]", "3", "null", "a: &a [*a]", "[" * 5000, "\0", "? {a: b}\n: 1",
+        "!!python/name:os.system x",
+    ],
     ids=["empty", "list", "number", "null", "cycle", "deep", "nul", "complex key", "python tag"],
 )
 def test_refuses_what_is_no_topology(tmp_path: Path, text: str) -> None:

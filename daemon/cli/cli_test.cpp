@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -159,7 +160,7 @@ class Readiness : public testing::Test {
 };
 
 TEST_F(Readiness, ReadyTextArrives) {
-  ReadyWriter(std::move(writer_)).ready("mounted\n");
+  EXPECT_TRUE(ReadyWriter(std::move(writer_)).ready("mounted\n"));
   EXPECT_EQ(wait_until_ready(reader_.get()), "mounted\n");
 }
 
@@ -172,6 +173,12 @@ TEST_F(Readiness, FailureArrivesWithItsCode) {
     EXPECT_EQ(error.code(), EBUSY);
     EXPECT_EQ(error.message(), "in use\nby whom");
   }
+}
+
+TEST_F(Readiness, DaemonIsToldThatNobodyWaits) {
+  std::signal(SIGPIPE, SIG_IGN);
+  reader_.reset();
+  EXPECT_FALSE(ReadyWriter(std::move(writer_)).ready("mounted\n"));
 }
 
 TEST_F(Readiness, DaemonThatDiesIsAnError) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -21,26 +22,33 @@ using namespace famfs;
 
 // From here on the daemon belongs to nobody's terminal and keeps no directory busy.
 void detach() {
-  setsid();
   const base::FileDescriptor null = base::open_file("/dev/null", O_RDWR);
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null.get(), fd);
+  if (chdir("/") != 0) throw base::system_error("cannot enter /");
 }
 
 int run(cli::DaemonOptions options, const std::vector<std::string>& lists, int ready_fd) {
-  for (const std::string& list : lists) cli::apply_mount_options(list, options);
+  const auto apply_lists = [&] {
+    for (const std::string& list : lists) cli::apply_mount_options(list, options);
+  };
   if (ready_fd < 0) {
+    apply_lists();
     options.foreground = true;
     cli::serve(options, [](const std::string& text) {
       fmt::print("{}", text);
-      std::fflush(stdout);
+      return std::fflush(stdout) == 0;
     });
     return cli::kExitOk;
   }
+  // Ctrl-C is for `famfs mount`: when that ends, ready() below says so and the mount is undone.
+  setsid();
+  std::signal(SIGPIPE, SIG_IGN);
   cli::ReadyWriter writer{base::FileDescriptor(ready_fd)};
   try {
+    apply_lists();
     cli::serve(options, [&](const std::string& text) {
       detach();
-      writer.ready(text);
+      return writer.ready(text);
     });
   } catch (const base::Error& error) {
     writer.failed(error);

@@ -20,18 +20,19 @@ constexpr std::uint64_t kLargestErrno = 4095;
 
 }  // namespace
 
-void ReadyWriter::send(const std::string& message) {
+bool ReadyWriter::send(const std::string& message) {
   std::size_t sent = 0;
   while (pipe_ && sent < message.size()) {
     const ssize_t done = write(pipe_.get(), message.data() + sent, message.size() - sent);
     if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) break;  // nobody waits any more
+    if (done <= 0) break;
     sent += static_cast<std::size_t>(done);
   }
   pipe_.reset();
+  return sent == message.size();
 }
 
-void ReadyWriter::ready(const std::string& text) { send(kReady + text); }
+bool ReadyWriter::ready(const std::string& text) { return send(kReady + text); }
 
 void ReadyWriter::failed(const base::Error& error) {
   send(fmt::format("{}{}\n{}", kFailed, error.code(), error.what()));

@@ -15,12 +15,13 @@ class ReadyWriter {
  public:
   explicit ReadyWriter(base::FileDescriptor pipe) : pipe_(std::move(pipe)) {}
 
-  void ready(const std::string& text);
+  // False when nobody waits for it any more.
+  bool ready(const std::string& text);
   // Ignored after ready().
   void failed(const base::Error& error);
 
  private:
-  void send(const std::string& message);
+  bool send(const std::string& message);
 
   base::FileDescriptor pipe_;
 };

@@ -77,7 +77,7 @@ std::string describe(const volume::Volume& volume, const mapping::Method& method
 
 }  // namespace
 
-void serve(const DaemonOptions& options, const std::function<void(const std::string&)>& ready) {
+void serve(const DaemonOptions& options, const std::function<bool(const std::string&)>& ready) {
   umask(0077);
   const std::string source = canonical(options.device);
   const control::RunDirectory run = make_run_directory(options);
@@ -106,7 +106,9 @@ void serve(const DaemonOptions& options, const std::function<void(const std::str
     const std::string text = describe(*volume, *filesystem.method(), volume->last_refresh(), source,
                                       options.mount_point);
     spdlog::info("mounted {}", std::string_view(text).substr(0, text.size() - 1));
-    ready(text);
+    if (ready(text)) return;
+    refused = base::Error(EINTR, "the program that asked for the mount has ended");
+    session.stop();
   };
 
   session.mount(options.mount_point);

@@ -10,8 +10,9 @@
 namespace famfs::cli {
 
 // Mounts and serves until unmounted or told to end by a signal. `ready` is called once, when the
-// mount can be used, with lines for people: role, mapping method and what it means. Throws
-// base::Error when it cannot mount; everything is undone then.
-void serve(const DaemonOptions& options, const std::function<void(const std::string&)>& ready);
+// mount can be used, with lines for people: role, mapping method and what it means; when it returns
+// false nobody wants the mount any more. Throws base::Error when it cannot mount; everything is
+// undone then.
+void serve(const DaemonOptions& options, const std::function<bool(const std::string&)>& ready);
 
 }  // namespace famfs::cli

@@ -230,6 +230,22 @@ TEST_F(Noncoherent, TouchesOnlyTheLinesOfTheRange) {
   EXPECT_FALSE(holds(b->acquire(128, 8), 'x'));
 }
 
+TEST_F(Noncoherent, WritingBackUnchangedLinesChangesNothing) {
+  const auto a = host();
+  const auto b = host();
+  a->store(1000, eight('x'));
+  a->publish(1000, 8);
+  b->publish(0, kSize);  // b has old lines, none of them stored to
+  EXPECT_TRUE(holds(host()->view(1000, 8), 'x'));
+  // Once written back, a line is clean again.
+  b->acquire(1000, 8);
+  b->store(1000, eight('y'));
+  b->publish(1000, 8);
+  a->acquire(1000, 8);
+  a->publish(1000, 8);
+  EXPECT_TRUE(holds(host()->view(1000, 8), 'y'));
+}
+
 TEST_F(Noncoherent, BeginWriteKeepsTheNeighboursBytes) {
   const auto a = host();
   const auto b = host();

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/error.h"
@@ -14,7 +15,8 @@ NoncoherentMemory::NoncoherentMemory(std::string name, base::FileDescriptor file
                                      bool writable)
     : SharedMemory(std::move(name), size, writable),
       file_(std::move(file)),
-      copy_(base::Mapping::anonymous(size)) {
+      copy_(base::Mapping::anonymous(size)),
+      clean_(base::Mapping::anonymous(size)) {
   set_base(copy_.data());
   load_file();
 }
@@ -42,15 +44,31 @@ void NoncoherentMemory::fetch(uint64_t offset, uint64_t length) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw base::system_error("cannot read " + name());
     if (count == 0) throw base::Error(EIO, "{} became shorter than {} bytes", name(), size());
+    std::memcpy(clean_.data() + offset, base() + offset, static_cast<size_t>(count));
     offset += static_cast<uint64_t>(count);
     length -= static_cast<uint64_t>(count);
   }
 }
 
 void NoncoherentMemory::write_back_lines(uint64_t offset, uint64_t length) {
-  length = std::min(length, size() - offset);
+  const uint64_t end = std::min(offset + length, size());
   const std::scoped_lock lock(mutex_);
-  pending_.push_back({offset, {base() + offset, base() + offset + length}});
+  for (uint64_t at = offset; at < end;) {
+    if (!is_dirty(at)) {
+      at += kCacheLine;
+      continue;
+    }
+    const uint64_t begin = at;
+    while (at < end && is_dirty(at)) at += kCacheLine;
+    const uint64_t run = std::min(at, end) - begin;
+    pending_.push_back({begin, {base() + begin, base() + begin + run}});
+    std::memcpy(clean_.data() + begin, base() + begin, run);
+  }
+}
+
+bool NoncoherentMemory::is_dirty(uint64_t offset) const {
+  const uint64_t length = std::min(kCacheLine, size() - offset);
+  return std::memcmp(base() + offset, clean_.data() + offset, length) != 0;
 }
 
 void NoncoherentMemory::invalidate_lines(uint64_t offset, uint64_t length) {

@@ -26,7 +26,7 @@ using ::famfs::testing::RecordingMemory;
 
 namespace {
 
-constexpr uint64_t kMetadata = media::kLogOffset + 64 * 1024;
+constexpr uint64_t kLogPart = 64 * 1024;  // of the log that is patched and put back
 
 void require(bool holds) {
   if (!holds) std::abort();
@@ -65,6 +65,21 @@ void check_tree(const volume::Volume& volume) {
   }
 }
 
+// Superblock and the first part of the log, one after the other.
+std::vector<std::byte> metadata(ExampleVolume& example) {
+  const auto superblock = example.raw(0, media::kSuperblockSize);
+  const auto log = example.raw(media::kLogOffset, kLogPart);
+  std::vector<std::byte> bytes(superblock.begin(), superblock.end());
+  bytes.insert(bytes.end(), log.begin(), log.end());
+  return bytes;
+}
+
+void put_back(ExampleVolume& example, const std::vector<std::byte>& bytes) {
+  std::memcpy(example.raw(0, media::kSuperblockSize).data(), bytes.data(), media::kSuperblockSize);
+  std::memcpy(example.raw(media::kLogOffset, kLogPart).data(),
+              bytes.data() + media::kSuperblockSize, kLogPart);
+}
+
 template <typename Action>
 void tolerate_errors(Action action) {
   try {
@@ -78,12 +93,10 @@ void tolerate_errors(Action action) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // One image for all runs: only its metadata is put back each time.
   static ExampleVolume example;
-  static const std::vector<std::byte> original(example.raw(0, kMetadata).begin(),
-                                               example.raw(0, kMetadata).end());
-  std::memcpy(example.raw(0, kMetadata).data(), original.data(), kMetadata);
+  static const std::vector<std::byte> original = metadata(example);
+  put_back(example, original);
   patch(example, {reinterpret_cast<const std::byte*>(data), size});
-  const std::vector<std::byte> patched(example.raw(0, kMetadata).begin(),
-                                       example.raw(0, kMetadata).end());
+  const std::vector<std::byte> patched = metadata(example);
 
   bool clean = false;
   tolerate_errors([&] {
@@ -102,7 +115,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check_tree(*client);
     require(!clean || !client->last_refresh().stopped);
   });
-  require(std::equal(patched.begin(), patched.end(), example.raw(0, kMetadata).begin()));
+  require(metadata(example) == patched);
   tolerate_errors([&] {
     const auto master = example.open(::famfs::testing::master_uuid());
     check_tree(*master);

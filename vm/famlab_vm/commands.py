@@ -36,7 +36,8 @@ def up(args: argparse.Namespace) -> int:
     artifacts = Artifacts.find(args.kernel, args.qemu, args.share)
     directory = lab_directory(args.name)
     from famlab_vm.connection import Connection, embedded_uri
-    from famlab_vm.lab import BOOT_TIMEOUT, Lab, clear_remains, remove_lab, take_lock
+    from famlab_vm.lab import Lab, clear_remains, remove_lab, take_lock
+    from famlab_vm.machine import BOOT_TIMEOUT
 
     with take_lock(args.name, progress.say) as lock:
         # Before libvirt is opened: it would find the guests that this kills.
@@ -245,7 +246,7 @@ def restart(args: argparse.Namespace) -> int:
     """Start a host again."""
     check_host_name(args.host)
     with _opened(args.name) as lab:
-        from famlab_vm.lab import BOOT_TIMEOUT
+        from famlab_vm.machine import BOOT_TIMEOUT
 
         lab.restart(args.host, timeout=args.timeout or BOOT_TIMEOUT)
     return 0

@@ -16,7 +16,7 @@ from famlab_vm.accelerator import choose_accelerator
 from famlab_vm.connection import Connection
 from famlab_vm.errors import FamlabError, LabStateError, UsageError, WorkloadFailed
 from famlab_vm.lock import LabLock
-from famlab_vm.machine import Machine
+from famlab_vm.machine import BOOT_TIMEOUT, Machine
 from famlab_vm.memory import create_memory, memory_directory, remove_memory
 from famlab_vm.paths import MAXIMUM_HOSTS, Artifacts
 from famlab_vm.state import LabState, lab_directory
@@ -24,10 +24,6 @@ from famlab_vm.topology import Topology
 from famlab_vm.workload import Command, Workload, expand
 
 DAX_MODES = ("device_dax", "fsdev_dax")
-
-# Seconds for one guest to boot. It takes about 3 alone; a busy machine, emulation and eight hosts
-# make it many times that, and every known failure is noticed by an event long before.
-BOOT_TIMEOUT = 240.0
 
 Say = Callable[[str], None]
 
@@ -51,7 +47,8 @@ class Lab:
         self._first_done = threading.Event()
         self._given_up = False
         self._machines = {
-            name: Machine(state.guest(name), connection) for name in sorted(state.hosts)
+            name: Machine(state.guest(name), connection, self._prepare, say)
+            for name in sorted(state.hosts)
         }
 
     @classmethod
@@ -147,7 +144,7 @@ class Lab:
         or WorkloadFailed. `timeout` is for each host's boot, in seconds.
         """
         try:
-            self._in_parallel(lambda machine: self._boot(machine, timeout))
+            self._in_parallel(lambda machine: machine.boot(timeout))
             self.state.phase = "up"
             self.state.save()
         except BaseException:
@@ -163,10 +160,8 @@ class Lab:
 
         The shared memory and the other hosts are left as they are. Raises as up() does.
         """
-        machine = self.host(name)
-        machine.kill()
         self._first_done.set()
-        self._boot(machine, timeout)
+        self.host(name).restart(timeout)
 
     def _in_parallel(self, work: Callable[[Machine], None]) -> None:
         with ThreadPoolExecutor(len(self._machines), thread_name_prefix="host") as pool:
@@ -188,10 +183,8 @@ class Lab:
         for machine in self.hosts:
             machine.cancel()
 
-    def _boot(self, machine: Machine, timeout: float) -> None:
-        self._say(f"{machine.name}: starting")
-        machine.start()
-        machine.wait_ready(timeout, self._say)
+    def _prepare(self, machine: Machine) -> None:
+        """Run the workload in a host that has just booted."""
         workload = self.state.workload
         variables = {"host": machine.name, "hosts": str(len(self._machines))}
         if workload.first or workload.every:
@@ -204,7 +197,6 @@ class Lab:
         if self._given_up:
             raise LabStateError(f"{machine.name}: the start was given up")
         self._run_commands(machine, workload.every, variables)
-        self._say(f"{machine.name}: up")
 
     def _run_commands(
         self, machine: Machine, commands: Sequence[Command], variables: dict[str, str]

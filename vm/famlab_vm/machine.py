@@ -32,6 +32,10 @@ from famlab_vm.errors import (
 )
 from famlab_vm.follow import Follower
 
+# Seconds for one guest to boot. It takes about 3 alone; a busy machine, emulation and eight hosts
+# make it many times that, and every known failure is noticed by an event long before.
+BOOT_TIMEOUT = 240.0
+
 # Seconds from the guest's "ready" line to the agent's first sign; it takes a fraction of one.
 _AGENT_GRACE = 30.0
 
@@ -48,9 +52,17 @@ class DaxDevice:
 
 
 class Machine:
-    """One guest of a lab. Methods may be called from several threads, one boot at a time."""
+    """One guest of a lab. Methods may be called from several threads, one boot at a time.
 
-    def __init__(self, description: GuestDescription, connection: Connection) -> None:
+    `prepare` is called after each boot, to make the guest do what the lab is for.
+    """
+
+    def __init__(
+        self, description: GuestDescription, connection: Connection,
+        prepare: Callable[[Machine], None], say: Callable[[str], None],
+    ) -> None:
+        self._prepare = prepare
+        self._say = say
         self.description = description
         self.name = description.host
         self.files = description.files
@@ -104,6 +116,23 @@ class Machine:
         self._domain = domain
         self._agent = Agent(self.name, domain)
 
+    def boot(self, timeout: float = BOOT_TIMEOUT) -> None:
+        """Start the guest, wait until it is ready, and prepare it.
+
+        Raises a BootError (see wait_ready), or what the preparation raises. `timeout` is for the
+        guest alone, in seconds.
+        """
+        self._say(f"{self.name}: starting")
+        self.start()
+        self.wait_ready(timeout)
+        self._prepare(self)
+        self._say(f"{self.name}: up")
+
+    def restart(self, timeout: float = BOOT_TIMEOUT) -> None:
+        """Kill the guest if it runs or has panicked, and boot it. Shared memory stays as it is."""
+        self.kill()
+        self.boot(timeout)
+
     def start(self) -> None:
         """Start QEMU. Raises QemuDied with QEMU's own words if it does not live."""
         if not self.is_running():
@@ -127,16 +156,14 @@ class Machine:
             if not self._stopped:
                 self._set_domain(domain)
 
-    def wait_ready(self, timeout: float, progress: Callable[[str], None] | None = None) -> None:
+    def wait_ready(self, timeout: float) -> None:
         """Wait until the guest has its dax devices and its agent answers.
 
-        `progress` gets each stage that the guest's init prints. Raises a BootError: BootPanic,
-        NoRegion, AgentSilent, QemuDied or BootTimeout (after `timeout` seconds).
+        Raises a BootError: BootPanic, NoRegion, AgentSilent, QemuDied or BootTimeout (after
+        `timeout` seconds).
         """
         with Follower(self.console.path, self._boot_offset) as follower:
-            reader = threading.Thread(
-                target=self._watch_console, args=(follower, progress), daemon=True
-            )
+            reader = threading.Thread(target=self._watch_console, args=(follower,), daemon=True)
             reader.start()
             try:
                 self._wait_for_agent(time.monotonic() + timeout, timeout)
@@ -146,13 +173,10 @@ class Machine:
         for stage, reason in console_log.failures(self.boot_text()):
             raise NoRegion(self.name, f"no usable shared memory: {stage} failed", reason)
 
-    def _watch_console(
-        self, follower: Follower, progress: Callable[[str], None] | None
-    ) -> None:
+    def _watch_console(self, follower: Follower) -> None:
         for line in follower.lines():
             for stage, text in console_log.stages(line):
-                if progress is not None:
-                    progress(f"{self.name}: {stage}: {text}".rstrip(": "))
+                self._say(f"{self.name}: {stage}: {text}".rstrip(": "))
                 if stage == "ready":
                     with self._changed:
                         self._ready_line_at = time.monotonic()

@@ -129,13 +129,13 @@ def _kind(line: str) -> str | None:
 
 def _report_end(lines: list[str], start: int) -> int:
     """Return the index after the last line of the report that begins at `start`."""
-    is_panic = _kind(lines[start]) == "panic"
+    starts_with_panic = _kind(lines[start]) == "panic"
     limit = min(len(lines), start + _LONGEST_REPORT)
     for index in range(start + 1, limit):
         if lines[index].startswith("famlab: "):
             return index
         # A panic that follows an oops is a report of its own.
-        if not is_panic and _kind(lines[index]) == "panic":
+        if not starts_with_panic and _kind(lines[index]) == "panic":
             return index
         if _END.match(_PREFIX.sub("", lines[index])):
             return index + 1

@@ -93,8 +93,8 @@ def read_document(path: Path) -> Node:
     """Parse the YAML file at `path`. Raises TopologyError if it is not readable as YAML."""
     import yaml  # takes 30 ms to import, and most commands read no document
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc] # yaml is not typed
-        """SafeLoader that refuses a key given twice instead of taking the last one."""
+    # A SafeLoader that refuses a key given twice instead of taking the last one.
+    strict_loader: Any = type("StrictLoader", (yaml.SafeLoader,), {})
 
     def construct_mapping(loader: Any, node: Any) -> dict[object, object]:
         result: dict[object, object] = {}
@@ -108,7 +108,7 @@ def read_document(path: Path) -> Node:
             result[key] = loader.construct_object(value_node, deep=True)
         return result
 
-    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, construct_mapping)
+    strict_loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, construct_mapping)
     try:
         with path.open("rb") as stream:
             data = stream.read(MAXIMUM_FILE_SIZE + 1)
@@ -117,7 +117,7 @@ def read_document(path: Path) -> Node:
     if len(data) > MAXIMUM_FILE_SIZE:
         raise TopologyError(f"{path}: found a larger file; allowed: {MAXIMUM_FILE_SIZE} bytes")
     try:
-        value = yaml.load(data, Loader)
+        value = yaml.load(data, strict_loader)
     except (yaml.YAMLError, ValueError) as error:
         raise TopologyError(f"{path}: found text that is not YAML: {error}") from error
     except RecursionError:

@@ -31,7 +31,8 @@ readonly build=(cmake g++ libcli11-dev libcpp-httplib-dev libdaxctl-dev libfmt-d
     zlib1g-dev)
 readonly test=(fuse3 python3 python3-jinja2 python3-libvirt python3-pytest python3-pytest-timeout
     python3-yaml zstd)
-readonly tree=(bubblewrap mmdebstrap util-linux)
+# gpg: mmdebstrap finds with it the keys that the new system needs.
+readonly tree=(bubblewrap gpg mmdebstrap mount util-linux)
 readonly vm=(libvirt-daemon-driver-qemu socat)
 
 only_print=false

@@ -71,7 +71,9 @@ class Famfs:
     # the life of the file system
 
     def mkfs(self, *options: str, check: bool = True) -> Outcome:
-        return self.run("mkfs.famfs", "--force", *self.mkfs_options, *options, self.device, check=check)
+        return self.run(
+            "mkfs.famfs", "--force", *self.mkfs_options, *options, self.device, check=check
+        )
 
     def mount(self, *options: str, check: bool = True) -> Outcome:
         outcome = self.famfs(
@@ -107,7 +109,9 @@ class Famfs:
             'target=$1; shift; source=$(mktemp) && cat > "$source" || exit 99; '
             'famfs cp "$@" "$source" "$target"; code=$?; rm -f "$source"; exit $code'
         )
-        return self.run("sh", "-c", script, "sh", self.path(relative), *options, check=check, input=content)
+        return self.run(
+            "sh", "-c", script, "sh", self.path(relative), *options, check=check, input=content
+        )
 
     def overwrite(self, relative: str, offset: int, content: bytes, *, flush: bool = True) -> None:
         """Writes into an existing file and, as the contract of shared memory wants, flushes it."""

@@ -99,19 +99,21 @@ def fill_log(memory: Path, leave: int) -> None:
         medium.set_header("next_index", end)
 
 
+NO_SIZE = {errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, errno.EFBIG}
+NO_ENTRY = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 UNSUPPORTED: dict[str, tuple[Callable[[str], object], set[int]]] = {
-    "truncate": (lambda d: os.truncate(f"{d}/file", 100), {errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP}),
-    "truncate to 0": (lambda d: os.truncate(f"{d}/file", 0), {errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP}),
-    "grow": (lambda d: os.truncate(f"{d}/file", 1 << 30), {errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, errno.EFBIG}),
-    "open with O_TRUNC": (lambda d: os.open(f"{d}/file", os.O_WRONLY | os.O_TRUNC), {errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP}),
-    "open with O_CREAT": (lambda d: os.open(f"{d}/new", os.O_WRONLY | os.O_CREAT), {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}),
-    "unlink": (lambda d: os.unlink(f"{d}/file"), {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}),
-    "rmdir": (lambda d: os.rmdir(f"{d}/d"), {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}),
-    "rename": (lambda d: os.rename(f"{d}/file", f"{d}/other"), {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}),
-    "hard link": (lambda d: os.link(f"{d}/file", f"{d}/other"), {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}),
-    "symbolic link": (lambda d: os.symlink("file", f"{d}/other"), {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}),
-    "fifo": (lambda d: os.mkfifo(f"{d}/other"), {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}),
-}  # fmt: skip
+    "truncate": (lambda d: os.truncate(f"{d}/file", 100), NO_SIZE),
+    "truncate to 0": (lambda d: os.truncate(f"{d}/file", 0), NO_SIZE),
+    "grow": (lambda d: os.truncate(f"{d}/file", 1 << 30), NO_SIZE),
+    "open with O_TRUNC": (lambda d: os.open(f"{d}/file", os.O_WRONLY | os.O_TRUNC), NO_SIZE),
+    "open with O_CREAT": (lambda d: os.open(f"{d}/new", os.O_WRONLY | os.O_CREAT), NO_ENTRY),
+    "unlink": (lambda d: os.unlink(f"{d}/file"), NO_ENTRY),
+    "rmdir": (lambda d: os.rmdir(f"{d}/d"), NO_ENTRY),
+    "rename": (lambda d: os.rename(f"{d}/file", f"{d}/other"), NO_ENTRY),
+    "hard link": (lambda d: os.link(f"{d}/file", f"{d}/other"), NO_ENTRY),
+    "symbolic link": (lambda d: os.symlink("file", f"{d}/other"), NO_ENTRY),
+    "fifo": (lambda d: os.mkfifo(f"{d}/other"), NO_ENTRY),
+}
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)

@@ -28,7 +28,7 @@ def test_shared_writable_mapping_is_refused(master: Famfs, client: Famfs) -> Non
 
 
 def test_mount_names_the_mapping_method_and_the_log_the_reason(cluster: Cluster) -> None:
-    """`famfs mount` says that the daemon serves reads and writes; its log says why there is no mmap."""
+    """`famfs mount` says that the daemon serves the data; its log says why there is no mmap."""
     client, machine = cluster.client, cluster.machine(cluster.client)
     client.umount()
     said = client.mount().text

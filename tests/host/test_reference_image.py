@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contract: what the reference famfs wrote, we read: every file with its content, mode and owner."""
+"""Contract: what the reference famfs wrote, we read: content, modes and owners."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from host.cluster import Cluster
 @pytest.fixture
 def description(reference: Path) -> dict[str, Any]:
     """What the image is known to hold."""
-    content: dict[str, Any] = json.loads(Path(str(reference).removesuffix(".img.tar.zst") + ".json").read_text())
+    beside = Path(str(reference).removesuffix(".img.tar.zst") + ".json")
+    content: dict[str, Any] = json.loads(beside.read_text())
     return content
 
 
@@ -77,7 +78,7 @@ def test_reference_image_may_be_written_by_nobody_but_its_master(reader: Famfs) 
 def test_host_with_the_identity_of_the_master_may_write(
     image: Path, directory: Path, backend: str, description: dict[str, Any]
 ) -> None:
-    """The host whose system uuid the superblock names is master: it appends to the reference's log."""
+    """The host whose system uuid is in the superblock is master: it appends to this log."""
     cluster = Cluster(directory, image, backend)
     try:
         machine = cluster.machine(cluster.master)

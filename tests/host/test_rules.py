@@ -49,7 +49,15 @@ class SubRun:
 
     def run(self, body: str, **extra: str) -> tuple[int, str]:
         """Exit code and output of pytest over a file with this body."""
-        command = [sys.executable, "-m", "pytest", "-c", str(paths.TESTS / "pytest.ini"), "-p", "no:cacheprovider"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            str(paths.TESTS / "pytest.ini"),
+            "-p",
+            "no:cacheprovider",
+        ]
         done = subprocess.run(
             [*command, str(self.write(body))],
             env=self.environment(**extra),
@@ -120,10 +128,12 @@ LEFT = {
 
 
 def test_what_a_test_leaves_fails_it(sub_run: SubRun) -> None:
-    """Each kind of leak fails the test that made it, not the next; the run removes all in the end."""
+    """Each kind of leak fails the test that made it, not the next; in the end all is gone."""
     tests = ["from support.paths import run_directory\n"]
     for number, (body, _) in enumerate(LEFT.values()):
-        tests.append(f"def test_leaves_{number}():\n" + textwrap.indent(textwrap.dedent(body), "    "))
+        tests.append(
+            f"def test_leaves_{number}():\n" + textwrap.indent(textwrap.dedent(body), "    ")
+        )
         tests.append(f"def test_after_{number}():\n    pass\n")
     code, output = sub_run.run("\n".join(tests))
     assert code == 1, output
@@ -189,7 +199,9 @@ def test_kernel_complaint_fails_the_test_that_caused_it(sub_run: SubRun, log: st
 def test_kernel_complaint_asked_for_is_no_failure(sub_run: SubRun) -> None:
     """A test that makes the kernel complain on purpose says so."""
     marker = '@pytest.mark.expects_kernel_trouble("injected")'
-    code, output = sub_run.run(WITNESS.format(marker=marker, log="kernel_log", line=KERNEL_LINES[0]))
+    code, output = sub_run.run(
+        WITNESS.format(marker=marker, log="kernel_log", line=KERNEL_LINES[0])
+    )
     assert code == 0, output
 
 
@@ -239,7 +251,9 @@ def test_evidence_is_left_for_every_test(sub_run: SubRun) -> None:
     """Each test has a folder with repro.sh, which carries the overrides, and its hosts' logs."""
     body = WITNESS.format(marker="", log="console", line="famlab: ready")
     sub_run.run(body, HOSTS="2,4")
-    [folder] = [path for path in sub_run.results.iterdir() if path.name.endswith("test_that_causes_it")]
+    [folder] = [
+        path for path in sub_run.results.iterdir() if path.name.endswith("test_that_causes_it")
+    ]
     repro = folder / "repro.sh"
     assert os.access(repro, os.X_OK)
     assert "export HOSTS=2,4" in repro.read_text()
@@ -317,7 +331,9 @@ def test_run_killed_outright_still_tears_down(sub_run: SubRun) -> None:
     with fifo.open() as reader:
         assert reader.read() == "ready"
     [directory] = sub_run.directory.glob("ft-*")
-    [pytest_process] = [p for p in leaks.processes_of(directory.name, directory) if "-m pytest" in p.command]
+    [pytest_process] = [
+        p for p in leaks.processes_of(directory.name, directory) if "-m pytest" in p.command
+    ]
     descriptor = os.pidfd_open(pytest_process.pid)
     run.kill()
     run.communicate()
@@ -332,7 +348,13 @@ def test_run_killed_outright_still_tears_down(sub_run: SubRun) -> None:
 def test_no_tests_is_a_failure(sub_run: SubRun) -> None:
     """A selection that selects nothing is not a success."""
     done = subprocess.run(
-        [str(paths.TESTS / "run"), "host", str(sub_run.write("def test_x():\n    pass\n")), "-k", "nothing_of_that_name"],
+        [
+            str(paths.TESTS / "run"),
+            "host",
+            str(sub_run.write("def test_x():\n    pass\n")),
+            "-k",
+            "nothing_of_that_name",
+        ],
         env=sub_run.environment(),
         capture_output=True,
         check=False,

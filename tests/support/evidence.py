@@ -34,7 +34,8 @@ class Witness(Protocol):
     """A host that has logs."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        ...
 
     def testify(self) -> Testimony:
         """What was logged since the last call; must not raise for a host that is down."""
@@ -58,7 +59,11 @@ class Folder:
 
     def _write_repro(self) -> None:
         suite = os.environ.get(paths.SUITE) or self.node_id.partition("/")[0]
-        lines = ["#!/bin/bash", "# Runs this one test again.", f"cd {shlex.quote(str(paths.REPOSITORY))}"]
+        lines = [
+            "#!/bin/bash",
+            "# Runs this one test again.",
+            f"cd {shlex.quote(str(paths.REPOSITORY))}",
+        ]
         lines += [
             f"export {name}={shlex.quote(os.environ[name])}"
             for name in paths.OVERRIDES
@@ -84,7 +89,7 @@ class Folder:
             self.append("history.log", indented)
 
     def take(self, witness: Witness) -> list[str]:
-        """Stores what a host has logged since; returns the complaints that the test must answer for."""
+        """Stores what a host has logged since; returns what the test must answer for."""
         said = witness.testify()
         self.append(f"{witness.name}.console.log", said.console)
         self.append(f"{witness.name}.dmesg.log", said.kernel_log)

@@ -57,7 +57,8 @@ class Machine(Witness, Protocol):
         timeout: float = 60,
         check: bool = True,
         input: bytes | None = None,
-    ) -> Outcome: ...
+    ) -> Outcome:
+        ...
 
 
 def _display(argv: Sequence[str]) -> str:
@@ -130,7 +131,9 @@ class LocalHost:
             )
         except subprocess.TimeoutExpired as error:
             court.record(self.name, list(argv), f"no end after {timeout} s")
-            raise AssertionError(f"{self.name}: no end after {timeout} s: {_display(argv)}") from error
+            raise AssertionError(
+                f"{self.name}: no end after {timeout} s: {_display(argv)}"
+            ) from error
         outcome = Outcome(self.name, tuple(argv), done.returncode, done.stdout, done.stderr)
         return conclude(outcome, check)
 

@@ -102,7 +102,9 @@ class Medium:
 
     def _get(self, base: int, field: Field) -> int | bytes:
         value: int | bytes
-        (value,) = struct.unpack(field.format, os.pread(self._descriptor, field.size, base + field.offset))
+        (value,) = struct.unpack(
+            field.format, os.pread(self._descriptor, field.size, base + field.offset)
+        )
         return value
 
     def _set(self, base: int, field: Field, value: int | bytes) -> None:
@@ -152,7 +154,9 @@ class Medium:
         struct.pack_into("<QI", body, 0, index, MKDIR)
         struct.pack_into("<III80s", body, 16, 0, 0, 0o755, path.encode())
         os.pwrite(
-            self._descriptor, bytes(body) + struct.pack("<Q", zlib.crc32(body)), self._entry_base(index)
+            self._descriptor,
+            bytes(body) + struct.pack("<Q", zlib.crc32(body)),
+            self._entry_base(index),
         )
 
     def find(self, path: str) -> int:

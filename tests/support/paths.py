@@ -47,7 +47,7 @@ def results_directory() -> Path:
 
 
 def folder_name(node_id: str) -> str:
-    """A test's folder name: predictable from its node id, safe in a shell and on every file system."""
+    """A test's folder name: predictable from its node id and safe in a shell."""
     name = node_id.replace("::", ".").replace("/", ".").replace(".py.", ".")
     name = re.sub(r"[^A-Za-z0-9._,=+-]+", "_", name).strip("_")
     return name[:180]

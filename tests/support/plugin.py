@@ -84,7 +84,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _folder_of(item: pytest.Item) -> Folder:
     errors = [str(marker.args[0]) for marker in item.iter_markers("expects_daemon_errors")]
     # A file outside tests/ has no path in its node id.
-    file = item.path.relative_to(paths.TESTS) if item.path.is_relative_to(paths.TESTS) else item.path
+    file = (
+        item.path.relative_to(paths.TESTS) if item.path.is_relative_to(paths.TESTS) else item.path
+    )
     return Folder(
         path=paths.results_directory() / paths.folder_name(item.nodeid),
         node_id="::".join([str(file), *item.nodeid.split("::")[1:]]),

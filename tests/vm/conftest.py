@@ -49,7 +49,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def shape_of(item: pytest.Item) -> Shape | None | str:
         spec = getattr(item, "callspec", None)
-        return spec.params["shape"] if spec is not None and "shape" in spec.params else "none needed"
+        return (
+            spec.params["shape"] if spec is not None and "shape" in spec.params else "none needed"
+        )
 
     excluded = [item for item in items if shape_of(item) is None]
     if excluded:

@@ -99,7 +99,9 @@ class LabHost:
     def is_well(self) -> bool:
         """Whether the guest runs and answers."""
         try:
-            return not self.guest.panicked() and self.guest.run(["true"], timeout=20).returncode == 0
+            return (
+                not self.guest.panicked() and self.guest.run(["true"], timeout=20).returncode == 0
+            )
         except (AgentError, LabStateError, CommandTimeout):
             return False
 
@@ -229,5 +231,3 @@ class LabKeeper:
 def run_directory() -> Path:
     """FAMLAB_RUN of the tests."""
     return paths.run_directory() / "l"
-
-

@@ -12,7 +12,9 @@ from support.leaks import current
 from vm.labs import LabKeeper, Shape, TestLab
 
 
-@pytest.mark.shapes(dax=("device_dax", "fsdev_dax"), topologies=("one-device", "two-bridges"), only=True)
+@pytest.mark.shapes(
+    dax=("device_dax", "fsdev_dax"), topologies=("one-device", "two-bridges"), only=True
+)
 def test_dax_mode_is_the_one_asked_for(
     lab: TestLab, devices: list[DaxDevice], shape: Shape
 ) -> None:
@@ -31,7 +33,10 @@ def test_mount_on_fsdev_dax_says_what_is_missing(
 ) -> None:
     """This kernel gives a device in fsdev_dax mode no mmap: mkfs and mount fail and say so."""
     host = lab.hosts[0]
-    for words in (["mkfs.famfs", "-f", devices[0].path], ["famfs", "mount", devices[0].path, "/mnt"]):
+    for words in (
+        ["mkfs.famfs", "-f", devices[0].path],
+        ["famfs", "mount", devices[0].path, "/mnt"],
+    ):
         refused = host.run(words, check=False)
         assert 0 < refused.returncode < 128
         assert "fsdev_dax" in refused.text
@@ -74,7 +79,7 @@ def test_failed_boot_leaves_nothing(keeper: LabKeeper) -> None:
 @pytest.mark.expects_kernel_trouble("panicked on purpose")
 @pytest.mark.shapes(hosts=(2,), fewest=2)
 def test_panicked_host_is_known_and_comes_back(lab: TestLab, shape: Shape) -> None:
-    """panic() makes the kernel panic; the lab knows, its neighbour runs on, restart() revives it."""
+    """panic() panics the kernel; the lab knows, its neighbour runs on, restart() revives it."""
     first, second = lab.hosts[:2]
     first.guest.panic()
     assert first.guest.panicked()

@@ -19,7 +19,9 @@ from vm.labs import run_directory
 FAMLAB = paths.REPOSITORY / "vm" / "famlab"
 
 
-def famlab(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def famlab(
+    *words: str, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     done = subprocess.run(
         [str(FAMLAB), *words],
         env={**os.environ, **environment},
@@ -47,7 +49,9 @@ def pair() -> Iterator[tuple[str, str]]:
         plugin.adopt(run_directory() / name)
     try:
         starts = [
-            subprocess.Popen([str(FAMLAB), "up", "--name", name, "--hosts", "2"], stdin=subprocess.DEVNULL)
+            subprocess.Popen(
+                [str(FAMLAB), "up", "--name", name, "--hosts", "2"], stdin=subprocess.DEVNULL
+            )
             for name in names
         ]
         assert [start.wait(120) for start in starts] == [0, 0]
@@ -103,7 +107,9 @@ def test_log_and_xml(pair: tuple[str, str]) -> None:
 def test_kill_and_restart_mounts_again(pair: tuple[str, str]) -> None:
     """A killed host that is restarted has famfs mounted again; the neighbour had no harm."""
     left = pair[0]
-    succeed("exec", "--name", left, "host0", "--", "famfs", "creat", "-s", "4096", "/mnt/famfs/kept")
+    succeed(
+        "exec", "--name", left, "host0", "--", "famfs", "creat", "-s", "4096", "/mnt/famfs/kept"
+    )
     succeed("kill", "--name", left, "host1")
     assert famlab("exec", "--name", left, "host1", "--", "true").returncode != 0
     succeed("restart", "--name", left, "host1")
@@ -136,7 +142,14 @@ FAILING = {
     "no region": (11, ["--hosts", "1", "--kernel-arguments", "initcall_blacklist=cxl_acpi_init"]),
     "silent": (
         12,
-        ["--hosts", "1", "--timeout", "15", "--kernel-arguments", "initcall_blacklist=virtio_console_init"],
+        [
+            "--hosts",
+            "1",
+            "--timeout",
+            "15",
+            "--kernel-arguments",
+            "initcall_blacklist=virtio_console_init",
+        ],
     ),
     "qemu dies": (13, ["--hosts", "1", "--qemu", "/bin/false"]),
     "no kernel": (15, ["--kernel", "/nonexistent"]),

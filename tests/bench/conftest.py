@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Benchmarks: they measure and judge nothing; the only failure is that something did not work.
+
+A file is a suite (`make bench SUITE=lab` runs test_lab.py). Each figure goes to the table that is
+printed last and to build/results/bench/SUITE.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from famlab_vm import Artifacts
+from famlab_vm.errors import PrerequisiteMissing
+from support import paths
+
+
+@dataclass
+class Figure:
+    """One result. `base` names the figure that this one is compared with."""
+
+    name: str
+    value: float
+    unit: str
+    base: str = ""
+    ratio: float | None = None
+
+
+@dataclass
+class Report:
+    """The figures of one suite, in the order in which they were measured."""
+
+    suite: str
+    figures: list[Figure] = field(default_factory=list)
+
+    def add(self, name: str, value: float, unit: str, base: str = "") -> None:
+        ratio = None
+        for figure in self.figures:
+            if figure.name == base and figure.value:
+                ratio = value / figure.value
+        self.figures.append(Figure(name, value, unit, base, ratio))
+
+    def save(self, directory: Path) -> None:
+        content = {
+            "suite": self.suite,
+            "processors": os.cpu_count(),
+            "load_average": os.getloadavg()[0],
+            "figures": [asdict(figure) for figure in self.figures],
+        }
+        (directory / f"{self.suite}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+    def table(self) -> list[str]:
+        width = max(len(figure.name) for figure in self.figures)
+        lines = []
+        for figure in self.figures:
+            line = f"{figure.name:{width}}  {figure.value:10.3f} {figure.unit:8}"
+            if figure.ratio is not None:
+                line += f"  {figure.ratio:6.2f} x {figure.base}"
+            lines.append(line.rstrip())
+        return lines
+
+
+_reports: dict[str, Report] = {}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    run = paths.run_directory() / "l"
+    run.mkdir(mode=0o700)
+    os.environ["FAMLAB_RUN"] = str(run)
+    try:
+        Artifacts.find()
+    except PrerequisiteMissing as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Iterator[Report]:
+    """Where a benchmark puts its figures."""
+    suite = Path(str(request.path)).stem.removeprefix("test_")
+    yield _reports.setdefault(suite, Report(suite))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for report in _reports.values():
+        if report.figures:
+            report.save(paths.results_directory())
+            terminalreporter.section(f"bench {report.suite}")
+            for line in report.table():
+                terminalreporter.write_line(line)

@@ -12,17 +12,17 @@
 #
 # ndctl is not used for this: for a namespace without labels it ignores the UUID it is given.
 
-nd=/sys/bus/nd/devices
+devices=/sys/bus/nd/devices
 dax_align=2097152
 
 make_regions() {
     regions=
-    for bus in "$nd"/ndbus*; do
+    for bus in "$devices"/ndbus*; do
         [ -e "$bus" ] || continue
         # Reading it returns when all probing on this bus is done.
         get "$bus/wait_probe"
     done
-    for region in "$nd"/region*; do
+    for region in "$devices"/region*; do
         get "$region/devtype"
         [ "$value" = nd_pmem ] || continue
         get "$region/resource"
@@ -48,13 +48,13 @@ use_region() { # REGION NUMBER
         find_dax "$1" || give_up region "$1 has no dax device although its namespace was made:
 $(kernel_words)"
     fi
-    stage region "$1, dax device at ${device#"$nd/"}"
+    stage region "$1, dax device at ${device#"$devices/"}"
     dax_add "$device" "$1"
 }
 
 # Sets $device to the dax device of a region, if it has one.
 find_dax() { # REGION
-    for device in "$nd/$1"/dax*/dax*.*/size; do
+    for device in "$devices/$1"/dax*/dax*.*/size; do
         device=${device%/size}
         [ -e "$device/size" ] && return 0
     done
@@ -66,17 +66,17 @@ make_namespace() { # REGION NUMBER
     [ ${#lab} -eq 36 ] || give_up region "famlab.lab=$lab on the kernel command line is not a UUID; \
 it must be the same on all hosts of a lab"
     namespace=
-    for device in "$nd/$1"/namespace*; do
+    for device in "$devices/$1"/namespace*; do
         get "$device/size"
         [ "${value:-0}" -gt 0 ] && namespace=${device##*/} && break
     done
     [ -n "$namespace" ] || give_up region "$1 has no namespace with a size; an NVDIMM with a label \
 area is not supported, leave out label-size"
-    if [ -e "$nd/$namespace/driver" ]; then
-        echo "$namespace" >"$nd/$namespace/driver/unbind"
+    if [ -e "$devices/$namespace/driver" ]; then
+        echo "$namespace" >"$devices/$namespace/driver/unbind"
     fi
-    get "$nd/$1/dax_seed"
-    seed=$nd/$value
+    get "$devices/$1/dax_seed"
+    seed=$devices/$value
     # The last two digits tell the regions of a lab apart.
     if ! { echo ram >"$seed/mode" && echo $dax_align >"$seed/align" &&
         printf '%s%02x\n' "${lab%??}" "$2" >"$seed/uuid" && echo "$namespace" >"$seed/namespace" &&

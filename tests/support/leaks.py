@@ -35,7 +35,7 @@ NOTHING: frozenset[Leak] = frozenset()
 @dataclass(frozen=True, order=True)
 class Process:
     pid: int
-    start_time: int  # clock ticks since boot: tells a re-used pid from the process seen before
+    start_time: int  # clock ticks since boot: tells a reused pid from the process seen before
     command: str
 
 

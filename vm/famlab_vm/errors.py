@@ -26,6 +26,8 @@ class BootError(FamlabError):
     `host` names the guest; `evidence` holds the lines (console, QEMU's stderr) that show why.
     """
 
+    exit_code = 13
+
     def __init__(self, host: str, summary: str, evidence: str = "") -> None:
         self.host = host
         self.summary = summary
@@ -55,13 +57,9 @@ class AgentSilent(BootError):
 class QemuDied(BootError):
     """The QEMU process ended, or never started."""
 
-    exit_code = 13
-
 
 class BootTimeout(BootError):
     """The guest's init printed nothing conclusive in the time allowed."""
-
-    exit_code = 13
 
 
 class WorkloadFailed(FamlabError):

@@ -75,6 +75,7 @@ class Machine:
         self._stopped = False
         self._crashed = False
         self._ready_line_at: float | None = None
+        self._agent_failure = ""
         self._cancelled = False
         self._boot_offset = 0
         connection.listen(description.uuid, "lifecycle", self._on_event)
@@ -140,6 +141,7 @@ class Machine:
         with self._changed:
             self._agent_there = self._stopped = self._crashed = self._cancelled = False
             self._ready_line_at = None
+            self._agent_failure = ""
         self.files.directory.mkdir(mode=0o700, exist_ok=True)
         self.files.exchange.mkdir(mode=0o700, exist_ok=True)
         self.console.mark_start()
@@ -171,7 +173,9 @@ class Machine:
                 follower.stop()
                 reader.join()
         for stage, reason in console_log.failures(self.boot_text()):
-            raise NoRegion(self.name, f"no usable shared memory: {stage} failed", reason)
+            if stage in ("region", "dax"):
+                raise NoRegion(self.name, f"no usable shared memory: {stage} failed", reason)
+            raise BootError(self.name, f"the guest's init failed at: {stage}", reason)
 
     def _watch_console(self, follower: Follower) -> None:
         for line in follower.lines():
@@ -181,11 +185,18 @@ class Machine:
                     with self._changed:
                         self._ready_line_at = time.monotonic()
                         self._changed.notify_all()
+            for stage, reason in console_log.failures(line):
+                if stage == "agent":
+                    with self._changed:
+                        self._agent_failure = reason
+                        self._changed.notify_all()
 
     def _wait_for_agent(self, deadline: float, timeout: float) -> None:
         with self._changed:
             while not self._agent_there:
                 self._check_boot_failure()
+                if self._agent_failure:
+                    raise AgentSilent(self.name, "the guest has no agent", self._agent_failure)
                 limit = deadline
                 if self._ready_line_at is not None:
                     limit = min(limit, self._ready_line_at + _AGENT_GRACE)

@@ -135,13 +135,23 @@ def name() -> Iterator[str]:
     assert not (run_directory() / "failing").exists()
 
 
+# Exit code, a word of the message, and how it is provoked.
 FAILING = {
-    "usage": (2, ["--hosts", "0"]),
-    "topology": (2, ["--topology", "no-such-topology"]),
-    "panic": (10, ["--hosts", "1", "--kernel-arguments", "init=/nonexistent"]),
-    "no region": (11, ["--hosts", "1", "--kernel-arguments", "initcall_blacklist=cxl_acpi_init"]),
+    "usage": (2, "hosts", ["--hosts", "0"]),
+    "topology": (2, "no-such-topology", ["--topology", "no-such-topology"]),
+    "panic": (
+        10,
+        "Kernel panic - not syncing",
+        ["--hosts", "1", "--kernel-arguments", "init=/nonexistent"],
+    ),
+    "no region": (
+        11,
+        "region",
+        ["--hosts", "1", "--kernel-arguments", "initcall_blacklist=cxl_acpi_init"],
+    ),
     "silent": (
         12,
+        "agent",
         [
             "--hosts",
             "1",
@@ -151,18 +161,18 @@ FAILING = {
             "initcall_blacklist=virtio_console_init",
         ],
     ),
-    "qemu dies": (13, ["--hosts", "1", "--qemu", "/bin/false"]),
-    "no kernel": (15, ["--kernel", "/nonexistent"]),
+    "qemu dies": (13, "QEMU", ["--hosts", "1", "--qemu", "/bin/false"]),
+    "no kernel": (15, "/nonexistent", ["--kernel", "/nonexistent"]),
 }
 
 
 @pytest.mark.parametrize("cause", FAILING)
 def test_exit_code_tells_why_up_failed(name: str, cause: str) -> None:
     """Each way of failing has its exit code and a message, and leaves no lab."""
-    code, words = FAILING[cause]
+    code, message, words = FAILING[cause]
     failed = famlab("up", "--name", name, *words)
     assert failed.returncode == code, failed.stderr.decode()
-    assert failed.stderr.strip()
+    assert message in failed.stderr.decode()
 
 
 def test_failing_workload_is_told_apart(name: str) -> None:

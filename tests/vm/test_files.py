@@ -23,13 +23,13 @@ def make_one_of_each(master: Famfs) -> dict[str, str]:
     contents = {
         "byte": random_bytes(1, 1),
         "unit": random_bytes(ALLOCATION_UNIT, 2),
-        "odd": random_bytes(3 * MEBI + 4097, 3),
+        "odd": random_bytes(MEBI + 4097, 3),
         "d/deep/file": random_bytes(70_001, 4),
     }
     master.mkdir("d/deep", "-p")
     for name, content in contents.items():
         master.put(name, content)
-    striped = random_bytes(7 * MEBI + 123, 5)
+    striped = random_bytes(5 * MEBI + 123, 5)
     master.put("striped", striped, *INTERLEAVED)
     return {name: sha256(content) for name, content in {**contents, "striped": striped}.items()}
 

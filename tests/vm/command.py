@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls of the famlab command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from support import paths
+from support.evidence import court
+
+FAMLAB = paths.REPOSITORY / "vm" / "famlab"
+
+
+def famlab(
+    *words: str, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [str(FAMLAB), *words],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+    )
+    text = (done.stdout + done.stderr).decode(errors="replace")
+    court.record("famlab", list(words), str(done.returncode), text)
+    return done
+
+
+def succeed(*words: str) -> str:
+    done = famlab(*words)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    return done.stdout.decode()

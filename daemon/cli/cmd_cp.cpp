@@ -125,7 +125,7 @@ class Copier {
   }
 
   void plan(const std::string& source, const std::string& target) {
-    struct stat attributes {};
+    struct stat attributes = {};
     if (stat(source.c_str(), &attributes) != 0) throw base::system_error("cannot read " + source);
     if (S_ISDIR(attributes.st_mode)) {
       plan_directory(source, target, attributes);

@@ -80,7 +80,7 @@ bool create(const FileSpec& file, const Options& options, const Interleave& inte
     MountedDirectory(parent).create_file(name, file.size, options.ownership, interleave);
     return true;
   } catch (const base::Error& error) {
-    struct stat existing {};
+    struct stat existing = {};
     if (error.code() != EEXIST || stat(file.path.c_str(), &existing) != 0) throw;
     if (!S_ISREG(existing.st_mode)) {
       throw base::Error(EEXIST, "{} exists and is not a file", file.path);

@@ -12,6 +12,7 @@
 #include "cli/device.h"
 #include "cli/mount_client.h"
 #include "cli/mounts.h"
+#include "cli/shadow_tree.h"
 #include "media/finding.h"
 #include "memory/open.h"
 #include "volume/check.h"
@@ -22,7 +23,9 @@ namespace {
 struct Options {
   std::vector<std::string> paths;
   bool dry_run = false;
+  bool shadow_test = false;
   int verbose = 0;
+  std::string shadow;
   std::string device;
 };
 
@@ -30,9 +33,14 @@ void declare(CLI::App& app, Options& options) {
   app.add_option("PATH", options.paths, "a mount point or a path in a famfs mount, or a device");
   app.add_flag("-n,--dryrun", options.dry_run, "read and check the whole log, change nothing");
   app.add_flag("-v,--verbose", options.verbose, "name each entry (with --dryrun)");
-  app.add_option("-d,--daxdev", options.device, "read this unmounted device (with --dryrun)");
-  accept_ignored_flags(
-      app, {"-m,--mmap", "-r,--read", "-c,--client", "-s,--shadowtest", "-M,--set-daxmode"});
+  app.add_option("--shadow", options.shadow,
+                 "write the log as a tree of YAML files into this directory (in its subdirectory "
+                 "root, if there is one)");
+  app.add_flag("-s,--shadowtest", options.shadow_test,
+               "with --shadow: what exists there must say the same");
+  app.add_option("-d,--daxdev", options.device,
+                 "read this unmounted device (with --dryrun or --shadow)");
+  accept_ignored_flags(app, {"-m,--mmap", "-r,--read", "-c,--client", "-S", "-M,--set-daxmode"});
   app.footer(
       "A mounted famfs takes new log entries by itself when a name is looked up; this does "
       "it now and says how many there were.\nExit code: 0 all played, 117 (EUCLEAN) stopped "
@@ -50,16 +58,19 @@ void print_entry(const media::LogEntry& entry) {
   }
 }
 
-int dry_run(const Options& options, const std::string& path) {
+// Reads the whole log without the daemon; `shadow` takes its entries, when there is one.
+int play_device(const Options& options, const std::string& path, ShadowTree* shadow) {
   const auto memory = memory::open_memory(device_of(path), memory::Access::kReadOnly);
   const volume::ReplayReport report = volume::replay(*memory, [&](const media::LogEntry& entry) {
     if (options.verbose > 0) print_entry(entry);
+    if (shadow != nullptr) shadow->play(entry, options.shadow_test);
   });
   for (const media::Finding& notice : report.notices) {
     fmt::print(stderr, "famfs logplay: skipped: {}\n", media::to_string(notice));
   }
   fmt::print("{} log entries: {} files, {} directories, {} skipped\n", report.entries, report.files,
              report.directories, report.notices.size());
+  if (shadow != nullptr) fmt::print("{} shadow files and directories made\n", shadow->made());
   if (!report.stopped) return kExitOk;
   throw base::Error(EUCLEAN, "{} log entries played, then stopped: {}", report.entries,
                     media::to_string(*report.stopped));
@@ -70,7 +81,11 @@ int work(const Options& options) {
     throw UsageError("PATH is missing: a mount point, or a device with --dryrun");
   }
   const std::string path = options.paths.empty() ? options.device : options.paths.front();
-  if (options.dry_run) return dry_run(options, path);
+  if (options.dry_run) return play_device(options, path, nullptr);
+  if (!options.shadow.empty()) {
+    ShadowTree shadow(options.shadow);
+    return play_device(options, options.device.empty() ? path : options.device, &shadow);
+  }
   const auto mount = mount_of_path(path);
   if (!mount) {
     throw base::Error(EINVAL,

@@ -33,7 +33,7 @@ void declare(CLI::App& app, Options& options) {
 }
 
 bool is_directory(const std::string& path) {
-  struct stat attributes {};
+  struct stat attributes = {};
   return stat(path.c_str(), &attributes) == 0 && S_ISDIR(attributes.st_mode);
 }
 

@@ -91,7 +91,7 @@ void clean_stale(const std::string& mount_point) {
 }
 
 void check_mount_point(const std::string& mount_point) {
-  struct stat attributes {};
+  struct stat attributes = {};
   if (stat(mount_point.c_str(), &attributes) != 0) {
     throw base::system_error("mount point " + mount_point);
   }

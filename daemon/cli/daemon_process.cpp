@@ -135,7 +135,7 @@ void wait_for_end(const base::FileDescriptor& process) {
 
 bool is_stale(const std::string& mount_point) {
   // Not stat(2): the kernel answers that from what it has kept of the dead daemon.
-  struct statvfs numbers {};
+  struct statvfs numbers = {};
   return statvfs(mount_point.c_str(), &numbers) != 0 && errno == ENOTCONN;
 }
 

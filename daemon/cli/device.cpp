@@ -12,7 +12,7 @@ namespace famfs::cli {
 
 std::string device_of(const std::string& path) {
   if (const auto mount = mount_of_path(path)) return mount->source;
-  struct stat attributes {};
+  struct stat attributes = {};
   if (stat(path.c_str(), &attributes) != 0) throw base::system_error("cannot open " + path);
   if (S_ISDIR(attributes.st_mode)) {
     throw base::Error(EINVAL,

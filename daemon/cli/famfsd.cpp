@@ -74,9 +74,8 @@ int main(int argc, char** argv) {
   app.add_option("MPT", options.mount_point, "directory to mount at")->required();
   app.add_option("-o", lists, "mount options, see below")->allow_extra_args(false);
   app.add_flag("-d,--debug", options.debug, "log every FUSE message; one thread");
-  app.add_flag_function(
-      "-f", [](std::int64_t) {}, "stay in the foreground (it always does)");
   app.add_option("--run-dir", options.run_directory, "directory for the log and control socket");
+  cli::accept_ignored_flags(app, {"-f"});  // foreground, where it always is
   app.add_option("--ready-fd", ready_fd, "descriptor to report readiness to")->group("");
   return cli::parse_and_run(app, {argv + 1, argv + argc},
                             [&] { return run(options, lists, ready_fd); });

@@ -60,7 +60,7 @@ void require_length(std::size_t got, std::size_t wanted, std::uint64_t offset,
 }  // namespace
 
 std::uint64_t regular_size(int fd, const std::string& path) {
-  struct stat attributes {};
+  struct stat attributes = {};
   if (fstat(fd, &attributes) != 0) throw_errno("stat", path);
   if (S_ISDIR(attributes.st_mode)) {
     throw base::Error(EISDIR, fmt::format("{} is a directory; a file is needed", path));

@@ -82,7 +82,7 @@ fuse::ioctl::Refresh MountedDirectory::refresh() {
 
 fuse::ioctl::GetMap get_map(const std::string& path) {
   const base::FileDescriptor fd = base::open_file(path, O_RDONLY);
-  struct stat attributes {};
+  struct stat attributes = {};
   if (fstat(fd.get(), &attributes) == 0 && S_ISDIR(attributes.st_mode)) {
     throw base::Error(EISDIR, fmt::format("{} is a directory; only files have a map", path));
   }

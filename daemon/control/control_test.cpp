@@ -75,7 +75,7 @@ TEST_F(Control, RunDirectoryIsPrivateAndRemovedAtTheEnd) {
     const RunDirectory run = RunDirectory::create(root_ / "run", "/mnt/famfs");
     path = run.path();
     EXPECT_EQ(path.filename(), "mnt-famfs");
-    struct stat attributes {};
+    struct stat attributes = {};
     ASSERT_EQ(stat(path.c_str(), &attributes), 0);
     EXPECT_EQ(attributes.st_mode & 07777, 0700U);
     std::ofstream(run.log_path()) << "x";
@@ -122,7 +122,7 @@ TEST_F(Control, SocketAnswersAndRefuses) {
   bool dumped = false;
   const Server server(run.fd(), {[] { return std::string("nodes: 1\n"); }, [&] { dumped = true; },
                                  [] { return std::string("{}\n"); }});
-  struct stat attributes {};
+  struct stat attributes = {};
   ASSERT_EQ(stat(run.socket_path().c_str(), &attributes), 0);
   EXPECT_EQ(attributes.st_mode & 07777, 0600U);
 

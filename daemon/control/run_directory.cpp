@@ -39,8 +39,8 @@ int lock_directory(const std::string& path) {
     throw base::Error(
         error, fmt::format("cannot open the run directory {}: {}", path, std::strerror(error)));
   }
-  struct stat held {};
-  struct stat named {};
+  struct stat held = {};
+  struct stat named = {};
   // Its last owner may have removed the directory between our open and our lock.
   if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &held) != 0 ||
       stat(path.c_str(), &named) != 0 || held.st_ino != named.st_ino ||

@@ -129,7 +129,7 @@ volume::RefreshResult Filesystem::refresh() {
 void Filesystem::note_nodes(const tree::Tree& tree) { highest_node_ = tree.count(); }
 
 struct stat Filesystem::attributes(const tree::Node& node) const {
-  struct stat result {};
+  struct stat result = {};
   result.st_ino = node.id;
   result.st_mode = (node.directory ? S_IFDIR : S_IFREG) | (node.mode & kPermissionBits);
   result.st_nlink = node.directory ? 2 + node.subdirectories : 1;
@@ -176,7 +176,7 @@ void Filesystem::lookup(fuse_req_t request, fuse_ino_t parent, const char* name)
 }
 
 void Filesystem::getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* /*file*/) {
-  struct stat result {};
+  struct stat result = {};
   {
     const auto tree = volume_.tree();
     result = attributes(require(*tree, node));
@@ -304,7 +304,7 @@ void Filesystem::fsync(fuse_req_t request, fuse_ino_t node, int /*data_only*/,
 void Filesystem::statfs(fuse_req_t request, fuse_ino_t /*node*/) {
   volume_.check_current();
   const volume::SpaceNumbers space = volume_.space();
-  struct statvfs result {};
+  struct statvfs result = {};
   result.f_bsize = kPreferredTransfer;
   result.f_frsize = space.alloc_unit;
   result.f_blocks = space.capacity / space.alloc_unit;

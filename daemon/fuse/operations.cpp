@@ -100,7 +100,8 @@ void fsync_directory(fuse_req_t request, fuse_ino_t /*node*/, int /*data_only*/,
 // The name is a parameter of the template, as a C callback has no room for it.
 template <std::size_t Size>
 struct Name {
-  constexpr Name(const char (&text)[Size]) { std::copy_n(text, Size, value); }  // NOLINT(implicit)
+  // NOLINTNEXTLINE(google-explicit-constructor): a literal must convert by itself
+  constexpr Name(const char (&text)[Size]) { std::copy_n(text, Size, value); }
   char value[Size];
 };
 

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 def up(args: argparse.Namespace) -> int:
     """Start a lab."""
     progress = Progress()
+    directory = lab_directory(args.name)
     topology = Topology.load(args.topology)
     workload = Workload.load(args.workload)
     artifacts = Artifacts.find(args.kernel, args.qemu, args.share)
-    directory = lab_directory(args.name)
     from famlab_vm.connection import Connection, embedded_uri
     from famlab_vm.lab import Lab, clear_remains, remove_lab, take_lock
     from famlab_vm.machine import BOOT_TIMEOUT

@@ -108,11 +108,12 @@ class Artifacts:
         qemu = qemu or os.environ.get("QEMU") or str(build / "qemu-system-x86_64")
         if "/" not in qemu:
             qemu = shutil.which(qemu) or qemu
+        # What the caller may have named comes first, so that a mistake there is not hidden.
         artifacts = cls(
-            _existing("kernel", kernel, "make kernel", "KERNEL"),
-            _existing("guest image", str(build / "image" / "root.erofs"), "make image", None),
-            _existing("guest binaries", share or str(build / "guest"), "make guest", None),
-            _existing("QEMU", qemu, "make tree", "QEMU"),
+            kernel=_existing("kernel", kernel, "make kernel", "KERNEL"),
+            qemu=_existing("QEMU", qemu, "make tree", "QEMU"),
+            image=_existing("guest image", str(build / "image/root.erofs"), "make image", None),
+            share=_existing("guest binaries", share or str(build / "guest"), "make guest", None),
         )
         if not os.access(artifacts.qemu, os.X_OK):
             raise PrerequisiteMissing(f"QEMU: {artifacts.qemu} is not executable")

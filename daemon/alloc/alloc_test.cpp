@@ -58,14 +58,11 @@ TEST(Space, HostileSizes) {
   EXPECT_EQ(error_code_of([&] { space.allocate(0, 2); }), EINVAL);
   EXPECT_EQ(error_code_of([&] { space.allocate(UINT64_MAX, 2); }), ENOSPC);
   std::mt19937_64 random(1);
-  EXPECT_EQ(error_code_of([&] {
-              space.allocate(UINT64_MAX, {4, 4, 2 * kMiB}, 2, random);
-            }),
+  EXPECT_EQ(error_code_of([&] { space.allocate(UINT64_MAX, {4, 4, 2 * kMiB}, 2, random); }),
             ENOSPC);
-  EXPECT_EQ(error_code_of([&] {
-              space.allocate(UINT64_MAX, {4, 4, uint64_t{1} << 63}, 2, random);
-            }),
-            ENOSPC);
+  EXPECT_EQ(
+      error_code_of([&] { space.allocate(UINT64_MAX, {4, 4, uint64_t{1} << 63}, 2, random); }),
+      ENOSPC);
   EXPECT_EQ(space.used(), kMetadata);
 }
 

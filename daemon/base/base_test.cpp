@@ -151,7 +151,7 @@ TEST(SystemUuid, CreatedOnceReadOnly) {
   const Uuid uuid = load_or_create_system_uuid(path);
   EXPECT_EQ(load_or_create_system_uuid(path), uuid);
   EXPECT_EQ(read_small_file(path), uuid.to_string() + '\0');
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0444U);
 }

@@ -70,7 +70,7 @@ std::vector<DaxDevice> list_dax_devices() {
 }
 
 DaxDevice describe_dax_device(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) throw base::system_error("cannot look at " + path);
   if (!S_ISCHR(status.st_mode)) {
     throw base::Error(ENODEV, "{} is not a character device; allowed: a dax device", path);

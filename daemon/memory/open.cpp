@@ -32,7 +32,7 @@ std::unique_ptr<SharedMemory> open_device(const std::string& path, bool writable
 std::unique_ptr<SharedMemory> open_regular(const std::string& path, bool writable,
                                            bool noncoherent) {
   base::FileDescriptor file = base::open_file(path, writable ? O_RDWR : O_RDONLY);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0) throw base::system_error("cannot look at " + path);
   if (!S_ISREG(status.st_mode)) {
     throw base::Error(ENODEV, "{} is neither a dax device nor a regular file", path);
@@ -47,7 +47,7 @@ std::unique_ptr<SharedMemory> open_regular(const std::string& path, bool writabl
 }
 
 bool is_character_device(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) throw base::system_error("cannot open " + path);
   return S_ISCHR(status.st_mode);
 }

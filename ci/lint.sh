@@ -94,7 +94,8 @@ check_format() {
 check_tidy() {
     # A compilation database of its own: clang cannot read all options that gcc was given.
     "${in_tree[@]}" cmake --log-level=WARNING -S daemon -B build/lint -G Ninja \
-        -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_CXX_COMPILER_LAUNCHER= >/dev/null
+        -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_CXX_COMPILER_LAUNCHER= \
+        -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
     sources 'daemon/*.cpp' ':!daemon/fuzz' | "${in_tree[@]}" xargs -0 -n 2 -P "$(nproc)" \
         clang-tidy-19 --quiet -p build/lint 2>&1 |
         { grep -vE '^([0-9]+ warnings? generated|Suppressed |Use -header-filter)' || true; }

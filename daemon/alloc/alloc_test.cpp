@@ -14,7 +14,7 @@ namespace {
 using ::famfs::testing::error_code_of;
 using ::testing::ElementsAre;
 
-constexpr uint64_t kMiB = 1024 * 1024;
+constexpr uint64_t kMiB = 1024ull * 1024;
 constexpr uint64_t kGiB = 1024 * kMiB;
 constexpr uint64_t kMetadata = 10 * kMiB;
 

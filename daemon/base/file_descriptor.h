@@ -34,6 +34,6 @@ class FileDescriptor {
 FileDescriptor open_file(const std::string& path, int flags, mode_t mode = 0);
 
 // Whole content of a small file (at most `limit` bytes; more is EFBIG). Throws Error.
-std::string read_small_file(const std::string& path, size_t limit = 64 * 1024);
+std::string read_small_file(const std::string& path, size_t limit = size_t{64} * 1024);
 
 }  // namespace famfs::base

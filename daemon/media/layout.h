@@ -16,11 +16,11 @@ inline constexpr uint32_t kOmfMinor = 2;
 inline constexpr uint64_t kSuperblockSize = 200;
 inline constexpr uint64_t kDeviceNameSize = 64;
 
-inline constexpr uint64_t kAllocationUnit = 2 * 1024 * 1024;
+inline constexpr uint64_t kAllocationUnit = 2ull * 1024 * 1024;
 inline constexpr uint64_t kSmallAllocationUnit = 4096;
 inline constexpr uint64_t kMinimumDeviceSize = 4ull * 1024 * 1024 * 1024;
-inline constexpr uint64_t kMinimumLogLength = 8 * 1024 * 1024;
-inline constexpr uint64_t kLogOffset = 2 * 1024 * 1024;
+inline constexpr uint64_t kMinimumLogLength = 8ull * 1024 * 1024;
+inline constexpr uint64_t kLogOffset = 2ull * 1024 * 1024;
 
 inline constexpr uint64_t kLogMagic = 0xbadcafef00d;
 inline constexpr uint64_t kLogHeaderSize = 48;

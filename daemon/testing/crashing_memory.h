@@ -26,7 +26,7 @@ struct Medium {
 // cache may evict any line at any time. Tracks the superblock and the first part of the log only.
 class CrashingMemory final : public memory::SharedMemory {
  public:
-  static constexpr uint64_t kTracked = media::kLogOffset + 64 * 1024;
+  static constexpr uint64_t kTracked = media::kLogOffset + uint64_t{64} * 1024;
 
   CrashingMemory(Medium& medium, uint64_t die_at, unsigned seed)
       : SharedMemory("crashing memory", media::kMinimumDeviceSize, true),

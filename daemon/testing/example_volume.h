@@ -19,7 +19,7 @@
 
 namespace famfs::testing {
 
-inline constexpr uint64_t kMiB = 1024 * 1024;
+inline constexpr uint64_t kMiB = 1024ull * 1024;
 
 inline base::Uuid master_uuid() {
   return *base::Uuid::parse("11111111-2222-3333-4444-555555555555");

@@ -12,7 +12,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr uint64_t kMiB = 1024 * 1024;
+constexpr uint64_t kMiB = 1024ull * 1024;
 
 media::LogEntry directory(uint64_t index, const std::string& path) {
   return {index, media::DirectoryEntry{path, 1, 2, 0750}};

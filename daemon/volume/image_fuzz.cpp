@@ -26,7 +26,7 @@ using ::famfs::testing::RecordingMemory;
 
 namespace {
 
-constexpr uint64_t kLogPart = 64 * 1024;  // of the log that is patched and put back
+constexpr uint64_t kLogPart = uint64_t{64} * 1024;  // of the log that is patched and put back
 
 void require(bool holds) {
   if (!holds) std::abort();

@@ -175,7 +175,7 @@ TEST_P(Malformed, IsReportedAndChangesNothing) {
   const Row& row = GetParam();
   ExampleVolume example;
   row.damage(example);
-  const auto before = example.raw(0, media::kLogOffset + 64 * 1024);
+  const auto before = example.raw(0, media::kLogOffset + uint64_t{64} * 1024);
   const std::vector<std::byte> copy(before.begin(), before.end());
 
   RecordingMemory memory(example.bytes(), false);

@@ -9,8 +9,8 @@
 namespace famfs::base {
 namespace {
 
-// Power of 1024 of a suffix letter, -1 for another character.
-int suffix_power(char c) {
+// Power of 1024 of a suffix letter, 0 for another character.
+unsigned suffix_power(char c) {
   switch (c) {
     case 'k':
     case 'K':
@@ -25,7 +25,7 @@ int suffix_power(char c) {
     case 'T':
       return 4;
     default:
-      return -1;
+      return 0;
   }
 }
 
@@ -33,19 +33,17 @@ int suffix_power(char c) {
 
 uint64_t parse_size(std::string_view text) {
   std::string_view digits = text;
-  int power = 0;
-  if (!digits.empty() && suffix_power(digits.back()) > 0) {
-    power = suffix_power(digits.back());
-    digits.remove_suffix(1);
-  }
+  const unsigned power = digits.empty() ? 0 : suffix_power(digits.back());
+  if (power > 0) digits.remove_suffix(1);
   int radix = 10;
   if (digits.starts_with("0x") || digits.starts_with("0X")) {
     radix = 16;
     digits.remove_prefix(2);
   }
   uint64_t value = 0;
-  const char* const end = digits.data() + digits.size();
-  const auto [stop, status] = std::from_chars(digits.data(), end, value, radix);
+  const char* const begin = digits.data();
+  const char* const end = begin + digits.size();
+  const auto [stop, status] = std::from_chars(begin, end, value, radix);
   if (status == std::errc::result_out_of_range) {
     throw Error(ERANGE, "size '{}' does not fit in 64 bits", text);
   }

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file_descriptor.h"
@@ -57,9 +58,7 @@ int run(cli::DaemonOptions options, const std::vector<std::string>& lists, int r
   return cli::kExitOk;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_program(std::vector<std::string> arguments) {
   CLI::App app{
       "Serves one famfs mount: what `famfs mount` starts. By hand it stays in the "
       "foreground until it is unmounted or gets SIGTERM.",
@@ -77,6 +76,12 @@ int main(int argc, char** argv) {
   app.add_option("--run-dir", options.run_directory, "directory for the log and control socket");
   cli::accept_ignored_flags(app, {"-f"});  // foreground, where it always is
   app.add_option("--ready-fd", ready_fd, "descriptor to report readiness to")->group("");
-  return cli::parse_and_run(app, {argv + 1, argv + argc},
+  return cli::parse_and_run(app, std::move(arguments),
                             [&] { return run(options, lists, ready_fd); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return cli::run_guarded("famfsd", [&] { return run_program({argv + 1, argv + argc}); });
 }

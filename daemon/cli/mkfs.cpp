@@ -8,6 +8,8 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
@@ -91,14 +93,18 @@ int run(const Options& options) {
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_program(std::vector<std::string> arguments) {
   CLI::App app{"Makes an empty famfs on shared memory; this host becomes its master.",
                "mkfs.famfs"};
   app.set_help_flag(cli::kHelpFlags, "print this help and exit");
   app.set_version_flag("-V,--version", "mkfs.famfs " FAMFS_VERSION);
   Options options;
   declare(app, options);
-  return cli::parse_and_run(app, {argv + 1, argv + argc}, [&] { return run(options); });
+  return cli::parse_and_run(app, std::move(arguments), [&] { return run(options); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return cli::run_guarded("mkfs.famfs", [&] { return run_program({argv + 1, argv + argc}); });
 }

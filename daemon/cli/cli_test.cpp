@@ -30,7 +30,6 @@ namespace famfs::cli {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::Pair;
 
 TEST(Numbers, DecimalAndHexadecimalWithinBounds) {

@@ -95,7 +95,7 @@ class Copier {
     for (const std::string& source : sources) {
       guarded([&] {
         const std::string name = split_path(canonical_source(source)).second;
-        plan(source, into ? destination + "/" + name : destination);
+        plan(source, into ? fmt::format("{}/{}", destination, name) : destination);
       });
     }
     copy_all();
@@ -160,7 +160,8 @@ class Copier {
     // The order in which a directory is read is no order; sorted, two copies lay out alike.
     std::sort(names.begin(), names.end());
     for (const std::string& child : names) {
-      guarded([&] { plan(source + "/" + child, target + "/" + child); });
+      guarded(
+          [&] { plan(fmt::format("{}/{}", source, child), fmt::format("{}/{}", target, child)); });
     }
   }
 

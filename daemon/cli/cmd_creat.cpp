@@ -57,6 +57,7 @@ void declare(CLI::App& app, Options& options) {
 
 std::vector<FileSpec> wanted_files(const Options& options) {
   std::vector<FileSpec> files;
+  files.reserve(options.multi.size());
   for (const std::string& text : options.multi) files.push_back(parse_create_spec(text));
   if (options.file.empty() == files.empty()) {
     throw UsageError("give either one FILE with --size, or --multi NAME,SIZE[,SEED]");

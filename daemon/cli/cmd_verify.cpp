@@ -38,6 +38,7 @@ void declare(CLI::App& app, Options& options) {
 
 int work(const Options& options) {
   std::vector<FileSpec> files;
+  files.reserve(options.multi.size());
   for (const std::string& text : options.multi) files.push_back(parse_verify_spec(text));
   if (options.file.empty() == files.empty()) {
     throw UsageError("give either --filename FILE --seed N, or --multi NAME,SEED");

@@ -40,13 +40,15 @@ media::FileEntry interleaved() {
 media::DirectoryEntry directory(const std::string& path) { return {path, 0, 0, 0755}; }
 
 class Shadow : public testing::Test {
+ public:
+  ~Shadow() override { fs::remove_all(top_); }
+
  protected:
   Shadow() {
     std::string name = (fs::temp_directory_path() / "famfs-shadow-XXXXXX").string();
     top_ = mkdtemp(name.data());
     fs::create_directory(top_ / "shadow");
   }
-  ~Shadow() override { fs::remove_all(top_); }
 
   static std::string content(const fs::path& path) {
     std::ifstream in(path);

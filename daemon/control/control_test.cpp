@@ -30,12 +30,14 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 class Control : public testing::Test {
+ public:
+  ~Control() override { fs::remove_all(root_); }
+
  protected:
   Control() {
     std::string name = (fs::temp_directory_path() / "famfs-control-XXXXXX").string();
     root_ = mkdtemp(name.data());
   }
-  ~Control() override { fs::remove_all(root_); }
 
   // The whole answer to one HTTP request.
   static std::string ask(const std::string& socket_path, const std::string& request) {

@@ -20,6 +20,7 @@ using Kind = RecordingMemory::Kind;
 
 std::vector<media::EntryBody> directories(uint64_t count, uint64_t first = 0) {
   std::vector<media::EntryBody> bodies;
+  bodies.reserve(count);
   for (uint64_t i = 0; i < count; ++i) {
     bodies.push_back(media::DirectoryEntry{fmt::format("d{}", first + i), 0, 0, 0755});
   }

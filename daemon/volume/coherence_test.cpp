@@ -86,6 +86,7 @@ TEST_F(TwoHosts, BatchesAppearWhole) {
   const auto master = mount(master_uuid());
   const auto client = mount(client_uuid());
   std::vector<CreateRequest> requests;
+  requests.reserve(100);
   for (int i = 0; i < 100; ++i) requests.push_back(a_file("f" + std::to_string(i), 1));
   master->create(requests);
   EXPECT_EQ(client->refresh().new_nodes, 100U);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One volume used by many threads at once; run under ThreadSanitizer too.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -67,12 +68,13 @@ TEST_P(Concurrency, CreatorsRefreshersAndReaders) {
     });
     {
       std::vector<std::jthread> creators;
+      creators.reserve(kCreators);
       for (int c = 0; c < kCreators; ++c) {
         creators.emplace_back([&master, c] {
           const std::string directory = "d" + std::to_string(c);
           master->make_directory(a_directory(directory));
           for (int i = 0; i < kFiles; ++i) {
-            master->create_file(a_file(directory + "/" + std::to_string(i), 1 + i));
+            master->create_file(a_file(fmt::format("{}/{}", directory, i), 1 + i));
           }
         });
       }

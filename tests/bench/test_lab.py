@@ -16,7 +16,7 @@ import time
 import pytest
 from bench.conftest import Report
 from famlab_vm import Artifacts, Connection, Lab, Topology
-from support import paths
+from support import paths, plugin
 
 FAMLAB = paths.REPOSITORY / "vm" / "famlab"
 BARE = "bare boot to init"
@@ -80,7 +80,9 @@ def test_up_to_famfs_mounted(report: Report, hosts: int) -> None:
 
 def test_round_trips(report: Report) -> None:
     """A command in a guest, from Python and from the famlab command."""
-    with Connection.embedded(paths.run_directory() / "l" / f"libvirt-{os.getpid()}") as connection:
+    root = paths.run_directory() / "l" / f"libvirt-{os.getpid()}"
+    plugin.adopt(root)
+    with Connection.embedded(root) as connection:
         lab = Lab.create(connection, "bench", Topology.load("one-device"), hosts=1)
         lab.up()
         try:

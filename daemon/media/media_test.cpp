@@ -102,7 +102,7 @@ TEST(Superblock, ShortInputIsAFinding) {
 
 TEST(Superblock, EveryFlippedBitUnderTheCrcIsFound) {
   const auto good = encode(example());
-  for (size_t bit = 0; bit < 104 * 8; ++bit) {
+  for (size_t bit = 0; bit < size_t{104} * 8; ++bit) {
     auto bytes = good;
     bytes[bit / 8] ^= static_cast<std::byte>(1 << (bit % 8));
     EXPECT_FALSE(decode_superblock(bytes, kMinimumDeviceSize).value) << "bit " << bit;

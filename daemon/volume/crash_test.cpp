@@ -43,10 +43,11 @@ void die_at_every_step(Prepare prepare, Action action, Inspect inspect) {
       SCOPED_TRACE(fmt::format("seed {}, dies at step {}", seed, step));
       Medium medium;
       prepare(medium);
+      died = false;
       try {
         action(medium, step, seed);
-        died = false;
       } catch (const Crash&) {
+        died = true;
       }
       inspect(medium);
     }

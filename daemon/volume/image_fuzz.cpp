@@ -84,7 +84,7 @@ template <typename Action>
 void tolerate_errors(Action action) {
   try {
     action();
-  } catch (const base::Error&) {
+  } catch (const base::Error&) {  // NOLINT(bugprone-empty-catch): damage may be refused
   }
 }
 

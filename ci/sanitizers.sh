@@ -9,9 +9,10 @@ cd -- "$(dirname -- "$(readlink -f -- "$0")")/.."
 
 usage() {
     cat <<'USAGE'
-usage: ci/sanitizers.sh [address|thread|fuzz]...
+usage: ci/sanitizers.sh [address|daemon|thread|fuzz]...
 
-  address   unit tests and tests/host with AddressSanitizer and UndefinedBehaviorSanitizer
+  address   unit tests with AddressSanitizer and UndefinedBehaviorSanitizer
+  daemon    tests/host on the programs of that build
   thread    unit tests with ThreadSanitizer
   fuzz      each fuzzer for FUZZ_SECONDS (default 20), from an empty corpus
 
@@ -20,7 +21,7 @@ something found, 2 usage.
 USAGE
 }
 
-readonly kinds=(address thread fuzz)
+readonly kinds=(address daemon thread fuzz)
 export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1
 
@@ -37,8 +38,12 @@ run_address() {
     build address build/sanitize-address -DFAMFS_SANITIZE=address
     say sanitizers "address: unit tests"
     ctest --test-dir build/sanitize-address --output-on-failure --progress -j"$(nproc)"
-    say sanitizers "address: tests/host"
-    FAMFS_BIN=build/sanitize-address/bin FAMLAB_TEST_RESULTS=build/results/host-address \
+}
+
+run_daemon() {
+    build address build/sanitize-address -DFAMFS_SANITIZE=address
+    say sanitizers "daemon: tests/host"
+    FAMFS_BIN=$PWD/build/sanitize-address/bin FAMLAB_TEST_RESULTS=$PWD/build/results/host-address \
         tests/run host -k "not test_rules"
 }
 
@@ -54,7 +59,7 @@ run_fuzz() {
     setup/in-tree --lint -- cmake --log-level=WARNING -S daemon -B build/sanitize-fuzz -G Ninja \
         -DFAMFS_FUZZ=ON -DBUILD_TESTING=OFF -DCMAKE_CXX_COMPILER=clang++-19 \
         -DFAMFS_BIN_DIR="$PWD/build/sanitize-fuzz/bin" >/dev/null
-    setup/in-tree --lint -- ninja --quiet -C build/sanitize-fuzz
+    setup/in-tree --lint -- ninja --quiet -C build/sanitize-fuzz fuzzers
     local fuzzer found=0
     while IFS= read -r fuzzer; do
         found=1

@@ -34,14 +34,18 @@ build() { # KIND DIRECTORY [CMAKE-OPTION...]
     nice ninja --quiet -C "$directory"
 }
 
-run_address() {
+build_address() {
     build address build/sanitize-address -DFAMFS_SANITIZE=address
+}
+
+run_address() {
+    build_address
     say sanitizers "address: unit tests"
     ctest --test-dir build/sanitize-address --output-on-failure --progress -j"$(nproc)"
 }
 
 run_daemon() {
-    build address build/sanitize-address -DFAMFS_SANITIZE=address
+    build_address
     say sanitizers "daemon: tests/host"
     FAMFS_BIN=$PWD/build/sanitize-address/bin FAMLAB_TEST_RESULTS=$PWD/build/results/host-address \
         tests/run host -k "not test_rules"

@@ -84,7 +84,8 @@ class Famfs:
 
     def umount(self, check: bool = True) -> None:
         court.hear(self.machine)  # the daemon takes its log along
-        self.run("umount", self.mount_point, check=check)
+        # Not umount(8), which returns while the daemon is still ending.
+        self.famfs("umount", self.mount_point, check=check)
         self.mounted = False
 
     def fsck(self, *options: str, check: bool = True) -> Outcome:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from famfs_verbs import MEBI, Famfs
@@ -50,7 +49,6 @@ class Cluster:
             if mounted:
                 host.umount()
             court.dismiss(machine)
-            _wait_for_daemons(machine)
 
 
 def _answers(path: Path) -> bool:
@@ -60,10 +58,3 @@ def _answers(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _wait_for_daemons(machine: LocalHost) -> None:
-    """Returns when the unmounted daemon has removed its run directory, its last act."""
-    for instance in machine.run_directory.iterdir():
-        # The daemon holds a lock on its directory for as long as it lives.
-        subprocess.run(["flock", str(instance), "true"], timeout=10, check=False)

@@ -81,8 +81,9 @@ def processes_of(marker: str, directory: Path) -> list[Process]:
             continue
         pid = int(entry.name)
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            # In this order: exec(2) makes the environment appear after the command line.
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
             if marker_entry in environment or needle in command:
                 text = command.replace(b"\0", b" ").decode(errors="replace").strip()
                 found.append(Process(pid, _start_time(pid), text))

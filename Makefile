@@ -28,7 +28,7 @@ make clean            remove build/
 make distclean        remove build/ and the cache that clones share
 
 HOSTS=2,4 TOPOLOGY=switch TESTS=EXPRESSION     which labs and which tests
-KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=debug  another kernel (kernel-config/build.sh --help)
+KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=NAME  another kernel (kernel-config/build.sh --help)
 QEMU=FILE MIRROR=URI FAMLAB_CACHE=DIR           another emulator, Debian mirror, cache
 endef
 

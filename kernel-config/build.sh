@@ -17,8 +17,7 @@ Makes build/kernel: vmlinux, bzImage, System.map, config and build.log. Environm
 
   (nothing)             Linux 7.3 of the Debian 13 tree with the patches of kernel-config/patches
                         and the configuration of kernel-config/fragments, kept in the cache
-  KERNEL_FLAVOR=debug   the same with debug.config on top, as build/kernel-debug: KASAN, lockdep
-                        and symbols with types; slow
+  KERNEL_FLAVOR=NAME    other fragments, as build/kernel-NAME; kernel-config/flavors lists the names
   KERNEL_SRC=DIR        your own source tree instead, as it is now. DIR is only read, it may have
                         been built in and may be read-only. If it has a .config, that is kept and
                         the fragments are laid on top, else the fragments alone decide. Patches
@@ -34,12 +33,16 @@ case ${1:-} in -h | --help) usage; exit 0 ;; esac
 [ $# -eq 0 ] || { usage >&2; exit 2; }
 
 flavor=${KERNEL_FLAVOR:-default}
-fragments=(base cxl dax fuse)
-case $flavor in
-default) link=$repo/build/kernel ;;
-debug) link=$repo/build/kernel-debug; fragments+=(debug) ;;
-*) die 2 kernel "KERNEL_FLAVOR=$flavor: there is default and debug" ;;
-esac
+link=$repo/build/kernel
+[ "$flavor" = default ] || link+=-$flavor
+fragments=()
+flavors=()
+while read -r name words; do
+    case $name in '' | '#'*) continue ;; esac
+    flavors+=("$name")
+    [ "$name" != "$flavor" ] || read -ra fragments <<<"$words"
+done <"$here/flavors"
+[ ${#fragments[@]} -gt 0 ] || die 2 kernel "KERNEL_FLAVOR=$flavor: there is ${flavors[*]}"
 
 fragment_files() {
     printf "$here/fragments/%s.config\n" "$@"
@@ -120,6 +123,20 @@ copy_source() {
 BUILD_RESULTS
 }
 
+# Drops the fragments whose options only our patches define, if SOURCE does not have them.
+drop_unknown() {
+    local source=$1 name known=()
+    ! grep -qs '^config FUSE_DAX_FMAP$' "$source/fs/fuse/Kconfig" || return 0
+    for name in "${fragments[@]}"; do
+        case $name in famfs | kunit) ;; *) known+=("$name") ;; esac
+    done
+    [ ${#known[@]} -lt ${#fragments[@]} ] || return 0
+    [ "$flavor" != kunit ] || die 24 kernel "$source has no unit tests of our patches to run"
+    say kernel "it has none of our mapping methods (no FUSE_DAX_FMAP in fs/fuse/Kconfig), so" \
+        "famfs.config is left out and files will be served by the daemon"
+    fragments=("${known[@]}")
+}
+
 make_from_source() {
     local source=$1 work=$repo/build/kernel-src frags config=- lock
     local dir=$work/$flavor
@@ -131,11 +148,12 @@ make_from_source() {
     exec {lock}>"$work/lock"
     flock -n "$lock" || { say kernel "another run uses build/kernel-src; waiting"; flock "$lock"; }
     if [ "$(cat -- "$work/origin" 2>/dev/null)" != "$source" ]; then
-        rm -rf -- "$work/copy" "$work/default" "$work/debug"
+        rm -rf -- "$work/copy" "${flavors[@]/#/"$work/"}"
         printf '%s\n' "$source" >"$work/origin"
     fi
     mkdir -p -- "$work/copy" "$dir/out"
     say kernel "reading $source"
+    drop_unknown "$source"
     copy_source "$source" "$work/copy"
     if [ -f "$source/.config" ]; then
         cp -- "$source/.config" "$dir/config.yours"

@@ -33,7 +33,7 @@ source=/usr/src/linux out=/usr/src/out
 # More than half of the source: other processors, graphics, sound. Kconfig and make files stay.
 readonly unneeded=(--exclude='*/drivers/gpu/*.[ch]' --exclude='*/drivers/media/*.[ch]'
     --exclude='*/sound/*.[ch]' --exclude='*/arch/[!x]*/*.[chS]' --exclude='*/arch/[!x]*/*.dts*'
-    --exclude='*/Documentation/*.rst' --exclude='*/Documentation/*.yaml')
+    --exclude='*/Documentation/[!f]*/*.rst' --exclude='*/Documentation/*.yaml')
 
 apply_patches() {
     local name strip output

@@ -23,7 +23,7 @@ examples:
   famlab down                          remove the lab and its memory
 
 environment:
-  KERNEL, KERNEL_FLAVOR=default|debug, QEMU   what guests run on, instead of what make has built
+  KERNEL, KERNEL_FLAVOR=default|debug|..., QEMU   what guests run on, instead of what make has built
   FAMLAB_RUN     directory of the labs' sockets and state (default: /run/famlab or per user)
   FAMLAB_CACHE   directory of built and remembered things (default: ~/.cache/famlab)
 

@@ -101,16 +101,16 @@ class Artifacts:
         """
         build = REPOSITORY / "build"
         flavor = os.environ.get("KERNEL_FLAVOR") or "default"
-        if flavor not in ("default", "debug"):
-            raise UsageError(f"KERNEL_FLAVOR: found {flavor!r}; allowed: default, debug")
-        kernel_link = "kernel" if flavor == "default" else "kernel-debug"
-        kernel = kernel or os.environ.get("KERNEL") or str(build / kernel_link / "vmlinux")
+        link, target = "kernel", "make kernel"
+        if flavor != "default":
+            link, target = f"kernel-{flavor}", f"make kernel KERNEL_FLAVOR={flavor}"
+        kernel = kernel or os.environ.get("KERNEL") or str(build / link / "vmlinux")
         qemu = qemu or os.environ.get("QEMU") or str(build / "qemu-system-x86_64")
         if "/" not in qemu:
             qemu = shutil.which(qemu) or qemu
         # What the caller may have named comes first, so that a mistake there is not hidden.
         artifacts = cls(
-            kernel=_existing("kernel", kernel, "make kernel", "KERNEL"),
+            kernel=_existing("kernel", kernel, target, "KERNEL"),
             qemu=_existing("QEMU", qemu, "make tree", "QEMU"),
             image=_existing("guest image", str(build / "image/root.erofs"), "make image", None),
             share=_existing("guest binaries", share or str(build / "guest"), "make guest", None),

@@ -72,8 +72,10 @@ guest: tree
 clean:
 	rm -rf build
 
-distclean: clean
-	setup/clean-cache.sh
+# The cache first: if it is in use, nothing is removed.
+distclean:
+	@setup/clean-cache.sh
+	rm -rf build
 
 help:
 	$(info $(HELP))

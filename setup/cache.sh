@@ -20,10 +20,17 @@
 # killed leaves nothing but a directory in tmp, which the next run removes. The lock, held by
 # flock(2), decides who is alive: process ids mean nothing between containers that share a cache.
 
-FAMLAB_CACHE=${FAMLAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/famlab}
+# Without links and relative parts: it is mounted under this name in the tree, and links lead there.
+FAMLAB_CACHE=$(realpath -m -- "${FAMLAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/famlab}")
 FAMLAB_START=${FAMLAB_START:-$EPOCHREALTIME}
 FAMLAB_LOG=${FAMLAB_LOG:-/dev/null}
 export FAMLAB_CACHE FAMLAB_START FAMLAB_LOG
+
+# All that is ever made in the cache, hence all that setup/clean-cache.sh removes: kinds of entries,
+# what serves them, and what vm/ remembers there.
+readonly cache_kinds=(tree lint-tree kernel image-base image)
+readonly cache_parts=("${cache_kinds[@]}" tmp locks logs ccache accelerator libvirt)
+readonly cache_mark='# The cache of famlab.'
 
 say() {
     local area=$1 tenths
@@ -66,6 +73,24 @@ cache_link() {
     mv -T -- "$link.$$" "$link"
 }
 
+# A directory that has other contents is somebody's data, whatever FAMLAB_CACHE says.
+cache_adopt() {
+    local tag=$FAMLAB_CACHE/CACHEDIR.TAG name names allowed
+    ! grep -qsxF -- "$cache_mark" "$tag" || return 0
+    mapfile -d '' -t names < <(find "$FAMLAB_CACHE" -mindepth 1 -maxdepth 1 -printf '%f\0' 2>/dev/null)
+    # Before the first entry there can only be what vm/ has left. With a tag there, it is a cache
+    # without the mark, or another run that starts now.
+    allowed=' lost+found accelerator libvirt '
+    [ ! -e "$tag" ] || allowed+="CACHEDIR.TAG ${cache_parts[*]} "
+    for name in "${names[@]}"; do
+        [[ $allowed == *" $name "* ]] || die 2 cache "FAMLAB_CACHE=$FAMLAB_CACHE holds $name, which" \
+            "is not of this cache; name a directory that is new or empty"
+    done
+    mkdir -p -- "$FAMLAB_CACHE"
+    # The first line is what backup programs look for.
+    printf 'Signature: 8a477f597d28d172789f06886806bc55\n%s\n' "$cache_mark" >"$tag"
+}
+
 cache_build_failed() {
     local status=$1 kind=$2 tmp=$3
     rm -rf -- "$tmp"
@@ -79,9 +104,9 @@ cache_get() {
     local kind=$1 key=$2 link=$3 builder=$4
     shift 4
     local entry=$FAMLAB_CACHE/$kind/$key began lock tmp
+    [[ " ${cache_kinds[*]} " == *" $kind "* ]] || die 2 "$kind" "is missing in cache_kinds (setup/cache.sh)"
+    cache_adopt
     mkdir -p -- "$FAMLAB_CACHE"/{tmp,locks,logs,"$kind"}
-    # What backup programs skip, and what setup/clean-cache.sh knows its own by.
-    printf 'Signature: 8a477f597d28d172789f06886806bc55\n' >"$FAMLAB_CACHE/CACHEDIR.TAG"
     cache_remove_stale
     if [ ! -d "$entry" ]; then
         exec {lock}>"$FAMLAB_CACHE/locks/$kind-$key.lock"

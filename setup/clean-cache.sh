@@ -12,23 +12,48 @@ usage() {
 usage: setup/clean-cache.sh
 
 Removes the cache, $FAMLAB_CACHE or ~/.cache/famlab: trees, kernels, images, compiler cache. Other
-clones build again what they need. Refuses a directory that is not marked as a cache (no
-CACHEDIR.TAG), and while something is being built in it.
+clones build again what they need. Refuses a directory that this cache has not marked as its own
+(CACHEDIR.TAG), and while something in it is being built or used, by a running host for example.
+Whatever else is in the directory stays.
 
 Exit status: 0 ok, 2 usage, 16 refused.
 USAGE
 }
 
+# Processes that run from an entry or have it as an argument: hosts' QEMU, commands in the tree.
+users_of_entries() {
+    local file words kind
+    for file in /proc/[0-9]*/cmdline; do
+        words=$(tr '\0' ' ' 2>/dev/null <"$file") || continue
+        for kind in "${cache_kinds[@]}"; do
+            if [[ $words == *"$FAMLAB_CACHE/$kind/"* ]]; then
+                file=${file%/cmdline}
+                printf '%s (%s) ' "${file##*/}" "$(cat -- "$file/comm" 2>/dev/null)"
+                break
+            fi
+        done
+    done
+}
+
 case ${1:-} in -h | --help) usage; exit 0 ;; esac
 [ $# -eq 0 ] || { usage >&2; exit 2; }
 [ -d "$FAMLAB_CACHE" ] || exit 0
-[ -f "$FAMLAB_CACHE/CACHEDIR.TAG" ] ||
-    die 16 cache "$FAMLAB_CACHE has no CACHEDIR.TAG; it does not look like a cache, so it stays"
+grep -qsxF -- "$cache_mark" "$FAMLAB_CACHE/CACHEDIR.TAG" ||
+    die 16 cache "$FAMLAB_CACHE has no CACHEDIR.TAG of this cache; it stays"
 for file in "$FAMLAB_CACHE"/locks/*.lock; do
     [ -e "$file" ] || continue
     flock -n "$file" true ||
         die 16 cache "$(basename -- "$file" .lock) is being built; the cache stays"
 done
+users=$(users_of_entries)
+[ -z "$users" ] || die 16 cache "in use by the processes ${users% }; the cache stays." \
+    "Labs end with: vm/famlab down"
 size=$(du -sm -- "$FAMLAB_CACHE" | cut -f1)
-rm -rf -- "$FAMLAB_CACHE"
-say cache "removed $FAMLAB_CACHE, $size MB"
+for part in "${cache_parts[@]}" CACHEDIR.TAG; do
+    rm -rf -- "${FAMLAB_CACHE:?}/$part"
+done
+if rmdir -- "$FAMLAB_CACHE" 2>/dev/null; then
+    say cache "removed $FAMLAB_CACHE, $size MB"
+else
+    say cache "removed what is of the cache in $FAMLAB_CACHE; other things are in it and stay"
+fi

@@ -24,7 +24,7 @@ examples:
 
 environment:
   KERNEL, KERNEL_FLAVOR=default|debug|..., QEMU   what guests run on, instead of what make has built
-  FAMLAB_RUN     directory of the labs' sockets and state (default: /run/famlab or per user)
+  FAMLAB_RUN     directory of the labs' sockets and state (default: /run/famlab, or one of the user)
   FAMLAB_CACHE   directory of built and remembered things (default: ~/.cache/famlab)
 
 exit codes:

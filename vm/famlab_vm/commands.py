@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from famlab_vm import process
 from famlab_vm.errors import LabStateError, PrerequisiteMissing
-from famlab_vm.paths import Artifacts, check_host_name
+from famlab_vm.paths import DRIVER_DIRECTORY, Artifacts, check_host_name
 from famlab_vm.progress import Progress
 from famlab_vm.separate import in_child
 from famlab_vm.state import LabState, lab_directory, lab_names
@@ -43,7 +43,7 @@ def up(args: argparse.Namespace) -> int:
         # Before libvirt is opened: it would find the guests that this kills.
         clear_remains(args.name, progress.say)
         try:
-            connection = Connection.open(args.uri or embedded_uri(directory / "libvirt"))
+            connection = Connection.open(args.uri or embedded_uri(directory / DRIVER_DIRECTORY))
             lab = Lab.create(
                 connection, args.name, topology, hosts=args.hosts, dax=args.dax,
                 workload=workload, artifacts=artifacts,
@@ -96,7 +96,7 @@ def down(args: argparse.Namespace) -> int:
         state = LabState.load(args.name)
     except LabStateError as error:
         progress.say(f"{error}")
-    if state is not None and not state.uri.endswith(f"={directory}/libvirt"):
+    if state is not None and not state.uri.endswith(f"={directory / DRIVER_DIRECTORY}"):
         # A driver directory or daemon that others use too has to be told that the guests are gone.
         from famlab_vm.connection import Connection
 

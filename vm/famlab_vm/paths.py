@@ -19,9 +19,11 @@ MAXIMUM_HOSTS = 8
 _HOST_NAME = re.compile(rf"host[0-{MAXIMUM_HOSTS - 1}]")
 
 # A Unix socket address holds 107 bytes of path (sun_path). The longest one below a run directory
-# is libvirt's monitor: LAB(24)/libvirt/lib/qemu/domain-NNNN-NAME(20)/monitor.sock.
+# is libvirt's monitor: LAB(24)/v/lib/qemu/domain-NNNN-NAME(20)/monitor.sock.
 _SOCKET_PATH_BYTES = 107
-_BELOW_RUN_DIRECTORY = len("/" + "l" * 24 + "/libvirt/lib/qemu/domain-9999-" + "n" * 20)
+# The directory of libvirt's driver in a lab's; short, so that /run/user/1000 is not too long.
+DRIVER_DIRECTORY = "v"
+_BELOW_RUN_DIRECTORY = len("/" + "l" * 24 + f"/{DRIVER_DIRECTORY}/lib/qemu/domain-9999-" + "n" * 20)
 _BELOW_RUN_DIRECTORY += len("/monitor.sock")
 
 
@@ -44,18 +46,22 @@ def check_host_name(name: str) -> str:
 def run_directory() -> Path:
     """Return the directory of all labs' run files, created with mode 0700 if it is not there.
 
-    FAMLAB_RUN, else XDG_RUNTIME_DIR/famlab, else /run/famlab (root) or /tmp/famlab-UID.
-    Raises UsageError if it cannot be used safely.
+    FAMLAB_RUN, else /run/famlab (root), else XDG_RUNTIME_DIR/famlab or, if that is too long or
+    not usable, /tmp/famlab-UID. Raises UsageError if it cannot be used safely.
     """
+    longest = _SOCKET_PATH_BYTES - _BELOW_RUN_DIRECTORY
     if chosen := os.environ.get("FAMLAB_RUN"):
         path = Path(os.path.abspath(chosen))
-    elif runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        path = Path(runtime) / "famlab"
     elif os.geteuid() == 0:
+        # Not XDG_RUNTIME_DIR, which root has in some logins only and which ends with the last one.
         path = Path("/run/famlab")
     else:
-        path = Path(f"/tmp/famlab-{os.geteuid()}")  # its owner is checked below
-    longest = _SOCKET_PATH_BYTES - _BELOW_RUN_DIRECTORY
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        path = Path(runtime) / "famlab"
+        # su(1) keeps the variable of the user before.
+        usable = path.is_absolute() and os.access(runtime, os.W_OK | os.X_OK)
+        if not usable or len(os.fsencode(path)) > longest:
+            path = Path(f"/tmp/famlab-{os.geteuid()}")  # its owner is checked below
     if len(os.fsencode(path)) > longest:
         raise UsageError(
             f"run directory: found {path} ({len(os.fsencode(path))} bytes); allowed: {longest} "

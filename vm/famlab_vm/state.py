@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a lab remembers between commands: LAB/state.json, replaced in one step, never half written.
 
-Directory of a lab: RUN/NAME/ with state.json, lock, memory/, libvirt/ (if the lab has a driver
+Directory of a lab: RUN/NAME/ with state.json, lock, memory/, v/ (libvirt's, if the lab has a driver
 directory of its own) and one directory per host.
 """
 

@@ -71,6 +71,31 @@ def test_run_directory_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
         find_run_directory()
 
 
+@pytest.mark.parametrize(
+    ("user", "runtime", "expected"),
+    [
+        (0, "/run/user/0", "/run/famlab"),
+        (1000, "/run/user/1000", "/run/user/1000/famlab"),
+        (1000, "", "/tmp/famlab-1000"),
+        (1000, "/run/user/0", "/tmp/famlab-1000"),
+        (1234567890, "/run/user/1234567890", "/tmp/famlab-1234567890"),
+    ],
+)
+def test_run_directory_of_a_login(
+    monkeypatch: pytest.MonkeyPatch, user: int, runtime: str, expected: str
+) -> None:
+    """Whatever logind gives to a user, there is a directory that sockets fit below."""
+    monkeypatch.delenv("FAMLAB_RUN", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "access", lambda path, _mode: path == f"/run/user/{user}")
+    made: list[str] = []
+    monkeypatch.setattr(Path, "mkdir", lambda path, **_: made.append(str(path)))
+    private = os.stat_result((0o40700, 1, 1, 1, user, user, 0, 0, 0, 0))
+    monkeypatch.setattr(Path, "lstat", lambda _path: private)
+    assert (str(find_run_directory()), made) == (expected, [expected])
+
+
 def test_run_directory_is_private(run_directory: Path) -> None:
     """The directory is made with mode 0700, and made so if it is not."""
     run_directory.mkdir(mode=0o755)

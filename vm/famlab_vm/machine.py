@@ -38,6 +38,8 @@ BOOT_TIMEOUT = 240.0
 
 # Seconds from the guest's "ready" line to the agent's first sign; it takes a fraction of one.
 _AGENT_GRACE = 30.0
+# Seconds that libvirt may take to forget a domain whose end it has reported.
+_REMOVAL_GRACE = 10.0
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class Machine:
         xml = domain_xml(self.description)
         self.files.description.write_text(xml)
         try:
-            domain = self._connection.handle.createXML(xml, 0)
+            domain = self._create(xml)
             self.files.description.write_text(domain.XMLDesc())
         except libvirt.libvirtError as error:
             words = _without_warnings(str(error))
@@ -157,6 +159,22 @@ class Machine:
         with self._changed:
             if not self._stopped:
                 self._set_domain(domain)
+
+    def _create(self, xml: str) -> Any:
+        """Start the domain, also when libvirt has not quite forgotten the one before.
+
+        It reports the end of a domain, and only then takes it off its list; no event tells when it
+        has done so.
+        """
+        deadline = time.monotonic() + _REMOVAL_GRACE
+        while True:
+            try:
+                return self._connection.handle.createXML(xml, 0)
+            except libvirt.libvirtError as error:
+                removing = "already being removed" in str(error)
+                if not removing or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     def wait_ready(self, timeout: float) -> None:
         """Wait until the guest has its dax devices and its agent answers.

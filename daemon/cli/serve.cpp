@@ -84,15 +84,14 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
   control::open_log(run.log_path(), options.foreground);
   if (options.debug) control::set_log_level(control::kLogLevels - 1);
 
-  const auto volume =
-      volume::Volume::open(memory::open_memory(source, memory::Access::kReadWrite, options.backend),
-                           {base::load_or_create_system_uuid(), options.client});
+  base::FileDescriptor lock;
+  const auto volume = volume::Volume::open(
+      memory::open_memory(source, memory::Access::kReadWrite, options.backend),
+      {base::load_or_create_system_uuid(), options.client, [&] { lock = lock_as_master(source); }});
   if (geteuid() != 0) {
     // The medium has no owner of the root directory; a user's own mount is that user's.
     volume->set_attributes(tree::kRoot, {.uid = geteuid(), .gid = getegid()});
   }
-  base::FileDescriptor lock;
-  if (volume->role() == volume::Role::kMaster) lock = lock_as_master(source);
 
   fuse::Filesystem filesystem(*volume, {run.path(), options.method, options.timeout_seconds});
   fuse::Session session(filesystem, session_options(options, source));

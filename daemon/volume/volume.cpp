@@ -57,6 +57,8 @@ std::unique_ptr<Volume> Volume::open(std::unique_ptr<memory::SharedMemory> memor
                                      const OpenOptions& options) {
   const media::Superblock superblock = load_superblock(*memory);
   const bool master = superblock.system_uuid == options.system_uuid && !options.force_client;
+  // Before the log is read: what another master appends meanwhile would be taken back below.
+  if (master && options.lock_master) options.lock_master();
   std::unique_ptr<Volume> volume(
       new Volume(std::move(memory), superblock, master ? Role::kMaster : Role::kClient));
   volume->last_ = volume->follower_.follow();

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,6 +30,9 @@ const char* to_string(Role role) noexcept;  // "master", "client"
 struct OpenOptions {
   base::Uuid system_uuid{};   // of this host: master if the superblock names it
   bool force_client = false;  // never append, even on the master
+  // Keeps other masters away, called on the master before anything is written; what it throws is
+  // what open() throws.
+  std::function<void()> lock_master{};
 };
 
 // A file or directory to be made on the master.
@@ -79,8 +83,9 @@ class Volume {
  public:
   // Validates superblock and log header, replays the log. Entries after the first bad one are not
   // played: open succeeds and last_refresh() says why it stopped. On the master an append that a
-  // crash cut short is completed first (log/repair.h). Throws ENODATA if there is no famfs, EUCLEAN
-  // for a damaged superblock or log header (with the finding), ESTALE if it is re-made meanwhile.
+  // crash cut short is completed first (log/repair.h), under options.lock_master. Throws ENODATA if
+  // there is no famfs, EUCLEAN for a damaged superblock or log header (with the finding), ESTALE if
+  // it is re-made meanwhile.
   static std::unique_ptr<Volume> open(std::unique_ptr<memory::SharedMemory> memory,
                                       const OpenOptions& options);
   Volume(const Volume&) = delete;

@@ -330,6 +330,33 @@ TEST_F(VolumeTest, MasterFinishesAnUnannouncedAppend) {
   EXPECT_EQ(client()->tree()->count(), 5U);
 }
 
+TEST_F(VolumeTest, MasterIsLockedBeforeAnythingIsWritten) {
+  example_.patch_header<uint64_t>(32, 2);
+  example_.patch_header<uint64_t>(40, 2);
+  const auto open = [&](const base::Uuid& host) {
+    Volume::open(std::make_unique<RecordingMemory>(example_.bytes()),
+                 {.system_uuid = host, .lock_master = [] { throw base::Error(EBUSY, "locked"); }});
+  };
+  EXPECT_EQ(error_code_of([&] { open(master_uuid()); }), EBUSY);
+  EXPECT_EQ(fsck().entries_used, 2U);
+  EXPECT_EQ(error_code_of([&] { open(client_uuid()); }), 0);
+}
+
+// Another master that holds the lock appends until it gives it up: the log is read after that.
+TEST_F(VolumeTest, LogIsReadUnderTheLock) {
+  example_.patch_header<uint64_t>(32, 2);
+  example_.patch_header<uint64_t>(40, 2);
+  const auto finish_elsewhere = [&] {
+    master()->make_directory(a_directory("n"));
+    EXPECT_EQ(fsck().entries_used, 5U);
+  };
+  const auto m = Volume::open(std::make_unique<RecordingMemory>(example_.bytes()),
+                              {.system_uuid = master_uuid(), .lock_master = finish_elsewhere});
+  EXPECT_EQ(m->space().entries_used, 5U);
+  EXPECT_EQ(fsck().entries_used, 5U);
+  EXPECT_TRUE(fsck().clean());
+}
+
 TEST_F(VolumeTest, MasterMendsASkewedSeqnum) {
   example_.patch_header<uint64_t>(32, 9);
   EXPECT_FALSE(fsck().clean());

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contract: one host is the master, the one whose identity the superblock names, and only one
+daemon of it at a time; whoever cannot tell who it is, is a client.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from famfs_verbs import Famfs
+from host.cluster import Cluster
+from support import media
+
+
+def identity(cluster: Cluster, host: Famfs) -> Path:
+    return cluster.machine(host).directory / "system_uuid"
+
+
+def announce(memory: Path, entries: int) -> None:
+    with media.medium(memory) as medium:
+        medium.set_header("next_seqnum", entries)
+        medium.set_header("next_index", entries)
+
+
+def test_second_master_is_refused_before_it_touches_the_log(cluster: Cluster, memory: Path) -> None:
+    """A mount with the identity of a mounted master is refused, and does not announce what that
+    master may be about to announce itself.
+    """
+    cluster.master.mkdir("d")
+    second = cluster.add("second")
+    shutil.copy(identity(cluster, cluster.master), identity(cluster, second))
+    announce(memory, 0)
+    refused = second.mount(check=False)
+    assert 0 < refused.returncode < 128
+    assert "mounted" in refused.text
+    with media.medium(memory) as medium:
+        assert medium.entry_count() == 0
+    announce(memory, 1)
+    cluster.master.mkdir("e")
+    assert sorted(cluster.client.tree()) == ["d", "e"]

@@ -101,7 +101,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   bool clean = false;
   tolerate_errors([&] {
     RecordingMemory memory(example.bytes(), false);
-    const auto report = volume::check(memory, {.nbuckets = 4});
+    const auto report = volume::check(memory, {.nbuckets = alloc::kMaxBuckets});
     (void)volume::format_report(report, {.verbose = true, .human = true});
     clean = report.clean();
   });

@@ -179,15 +179,19 @@ TEST_P(Malformed, IsReportedAndChangesNothing) {
   const std::vector<std::byte> copy(before.begin(), before.end());
 
   RecordingMemory memory(example.bytes(), false);
-  const CheckReport report = check(memory, {.system_uuid = client_uuid(), .nbuckets = 4});
+  // So many buckets that a small device has none of a whole unit.
+  const CheckReport report =
+      check(memory, {.system_uuid = client_uuid(), .nbuckets = alloc::kMaxBuckets});
+  const std::string text = format_report(report, {.verbose = true, .human = true});
   EXPECT_FALSE(report.clean());
+  EXPECT_THAT(text, HasSubstr("errors found"));
   EXPECT_THAT(report.findings,
               Contains(AllOf(Field(&media::Finding::area, row.area),
                              Field(&media::Finding::index, row.index),
                              Field(&media::Finding::field, row.field),
                              Field(&media::Finding::found, HasSubstr(row.found)),
                              Field(&media::Finding::allowed, HasSubstr(row.allowed)))))
-      << format_report(report, {.verbose = true, .human = true});
+      << text;
   EXPECT_LE(report.used, media::kMinimumDeviceSize);
 
   // A client's mount.

@@ -91,7 +91,9 @@ void add_space(Lines& out, const CheckReport& report) {
 void add_buckets(Lines& out, const CheckReport& report) {
   out.line("Buckets ({} of {} bytes):", report.bucket_used.size(), report.bucket_size);
   for (size_t i = 0; i < report.bucket_used.size(); ++i) {
-    const uint64_t percent = report.bucket_used[i] * 100 / report.bucket_size;
+    // Buckets are empty when a damaged superblock makes the device smaller than one unit for each.
+    const uint64_t percent =
+        report.bucket_size == 0 ? 0 : report.bucket_used[i] * 100 / report.bucket_size;
     out.line("  {:>2} {:>15} {:>3}% {}", i, report.bucket_used[i], percent,
              std::string((percent + 4) / 5, '*'));
   }

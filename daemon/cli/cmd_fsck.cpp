@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <chrono>
 #include <string>
 
 #include "base/error.h"
@@ -15,6 +16,8 @@ namespace {
 
 constexpr int kExitDamage = 4;
 constexpr std::uint32_t kMaxBuckets = 64;
+// Much longer than an append takes, and nobody waits for it on a sound file system.
+constexpr std::chrono::milliseconds kSettle{100};
 
 struct Options {
   std::string path;
@@ -40,7 +43,7 @@ int work(const Options& options) try {
   const std::string device = device_of(options.path);
   const auto memory = memory::open_memory(device, memory::Access::kReadOnly);
   const volume::CheckReport report =
-      volume::check(*memory, {base::load_or_create_system_uuid(), options.buckets});
+      volume::check(*memory, {base::load_or_create_system_uuid(), options.buckets, kSettle});
   fmt::print("{}", volume::format_report(report, {options.verbose > 0, options.human}));
   return report.clean() ? kExitOk : kExitDamage;
 } catch (const base::Error& error) {

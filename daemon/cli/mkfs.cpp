@@ -75,7 +75,7 @@ int make(const Options& options) {
   const base::Uuid system_uuid = base::load_or_create_system_uuid();
   fmt::print("devsize: {} ({})\n", memory->size(), base::human_size(memory->size()));
   volume::format(*memory, {options.log_length, options.force, system_uuid});
-  const volume::CheckReport report = volume::check(*memory, {system_uuid, 0});
+  const volume::CheckReport report = volume::check(*memory, {.system_uuid = system_uuid});
   fmt::print("{}", volume::format_report(report, {options.verbose > 0, false}));
   if (!report.clean()) throw base::Error(EIO, "{} is not clean right after it was made", device);
   return cli::kExitOk;

@@ -3,6 +3,7 @@
 
 #include <iterator>
 #include <mutex>
+#include <thread>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -18,8 +19,9 @@ void add(CheckReport& report, std::vector<media::Finding> findings) {
   std::move(findings.begin(), findings.end(), std::back_inserter(report.findings));
 }
 
-void check_entries(log::Reader& reader, uint64_t count, Contents& contents, CheckReport& report) {
-  for (uint64_t index = 0; index < count; ++index) {
+void check_entries(log::Reader& reader, uint64_t begin, uint64_t end, Contents& contents,
+                   CheckReport& report) {
+  for (uint64_t index = begin; index < end; ++index) {
     auto entry = reader.read_entry(index);
     add(report, std::move(entry.findings));
     if (!entry.value) {
@@ -38,16 +40,44 @@ void check_entries(log::Reader& reader, uint64_t count, Contents& contents, Chec
 
 // Sound entries after the last announced one: an append that a crash cut short, or files that a
 // damaged next_index hides.
-void check_unannounced(log::Reader& reader, const media::LogHeader& header, CheckReport& report) {
+std::vector<media::Finding> check_unannounced(log::Reader& reader, const media::LogHeader& header) {
   uint64_t next = header.next_index;
   while (next <= header.last_index && reader.read_entry(next).value) ++next;
-  if (next == header.next_index) return;
-  report.findings.push_back(
-      {media::Severity::kNotice, media::Area::kLogHeader, 0, "next_index",
-       std::to_string(header.next_index),
-       fmt::format("{}, as the entries up to there are sound (mounting on the "
-                   "master announces them)",
-                   next)});
+  if (next == header.next_index) return {};
+  return {{media::Severity::kNotice, media::Area::kLogHeader, 0, "next_index",
+           std::to_string(header.next_index),
+           fmt::format("{}, as the entries up to there are sound (mounting on the "
+                       "master announces them)",
+                       next)}};
+}
+
+// Reads until the header announces nothing that was not read: a master may be appending meanwhile.
+// The log is finite, so this ends.
+void check_log(log::Reader& reader, const CheckOptions& options, Contents& contents,
+               CheckReport& report) {
+  const auto announces_more = [&](const media::Decoded<media::LogHeader>& header) {
+    return header.value && header.value->next_index > report.entries_used;
+  };
+  auto header = reader.read_header();
+  while (header.value) {
+    if (announces_more(header)) {
+      const uint64_t end = header.value->next_index;
+      check_entries(reader, report.entries_used, end, contents, report);
+      report.entries_used = end;
+      header = reader.read_header();
+      continue;
+    }
+    auto unannounced = check_unannounced(reader, *header.value);
+    if (header.findings.empty() && unannounced.empty()) break;
+    // An append that is under way looks like this as well, but not for long.
+    std::this_thread::sleep_for(options.settle);
+    header = reader.read_header();
+    if (announces_more(header)) continue;
+    add(report, std::move(unannounced));
+    break;
+  }
+  report.log_header = header.value;
+  add(report, std::move(header.findings));
 }
 
 void add_numbers(const Contents& contents, uint64_t nbuckets, CheckReport& report) {
@@ -84,14 +114,7 @@ CheckReport check(memory::SharedMemory& memory, const CheckOptions& options) {
 
   log::Reader reader(memory, *superblock.value);
   Contents contents(*superblock.value);
-  auto header = reader.read_header();
-  add(report, std::move(header.findings));
-  report.log_header = header.value;
-  if (header.value) {
-    report.entries_used = header.value->next_index;
-    check_entries(reader, header.value->next_index, contents, report);
-    check_unannounced(reader, *header.value, report);
-  }
+  check_log(reader, options, contents, report);
   add_numbers(contents, options.nbuckets, report);
   if (!media::is_same_file_system(memory.acquire(0, memory::kCacheLine),
                                   superblock.value->fs_uuid)) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -20,6 +21,9 @@ namespace famfs::volume {
 struct CheckOptions {
   base::Uuid system_uuid{};  // of this host, to say which role it has
   uint64_t nbuckets = 0;     // 1..64 for a histogram of used space, 0 for none
+  // How long the master may take between writing an entry and announcing it: what looks like the
+  // remains of a crash is looked at again after that.
+  std::chrono::milliseconds settle{0};
 };
 
 // What fsck knows after reading the whole file system.

@@ -410,6 +410,50 @@ TEST_F(VolumeTest, CheckCountsAndFormats) {
   EXPECT_EQ(error_code_of([&] { check(memory, {.nbuckets = 65}); }), EINVAL);
 }
 
+// fsck by mount point reads a file system that the master goes on appending to.
+TEST_F(VolumeTest, CheckFollowsAnAppendThatGoesOn) {
+  const auto m = master();
+  RecordingMemory memory(example_.bytes(), false);
+  int created = 0;
+  memory.on_event = [&](const Event& event) {
+    const bool entries = event.kind == Kind::kInvalidate && event.offset > media::kLogOffset;
+    if (!entries || created == 5) return;
+    m->make_directory(a_directory("n" + std::to_string(created++)));
+  };
+  const CheckReport report = check(memory, {});
+  EXPECT_TRUE(report.clean()) << format_report(report, {});
+  EXPECT_EQ(report.entries_used, 9U);
+  EXPECT_EQ(report.directories, 6U);
+  EXPECT_EQ(report.log_header->next_index, 9U);
+}
+
+// Calls `change` before the log header is read for the n-th time, from 0.
+void before_header(RecordingMemory& memory, int n, std::function<void()> change) {
+  memory.on_event = [n, change = std::move(change), seen = 0](const Event& event) mutable {
+    if (event == Event{Kind::kInvalidate, media::kLogOffset, 64} && seen++ == n) change();
+  };
+}
+
+TEST_F(VolumeTest, CheckToleratesAnEntryThatIsJustBeingAnnounced) {
+  RecordingMemory memory(example_.bytes(), false);
+  example_.patch_header<uint64_t>(32, 4);
+  example_.patch_header<uint64_t>(40, 3);
+  before_header(memory, 2, [&] { example_.patch_header<uint64_t>(40, 4); });
+  const CheckReport report = check(memory, {});
+  EXPECT_TRUE(report.clean()) << format_report(report, {});
+  EXPECT_EQ(report.entries_used, 4U);
+}
+
+TEST_F(VolumeTest, CheckReportsAnEntryThatStaysUnannounced) {
+  RecordingMemory memory(example_.bytes(), false);
+  example_.patch_header<uint64_t>(32, 3);
+  example_.patch_header<uint64_t>(40, 3);
+  const CheckReport report = check(memory, {});
+  ASSERT_EQ(report.findings.size(), 1U);
+  EXPECT_EQ(report.findings[0].field, "next_index");
+  EXPECT_EQ(report.entries_used, 3U);
+}
+
 TEST_F(VolumeTest, ReplayPlaysEntriesInOrder) {
   RecordingMemory memory(example_.bytes(), false);
   std::vector<uint64_t> indices;

@@ -156,6 +156,18 @@ TEST(SystemUuid, CreatedOnceReadOnly) {
   EXPECT_EQ(status.st_mode & 07777, 0444U);
 }
 
+TEST(SystemUuid, IsForEveryoneToReadWhateverTheUmask) {
+  const TemporaryDirectory directory;
+  const mode_t before = ::umask(0077);
+  load_or_create_system_uuid(directory / "a/b/system_uuid");
+  ::umask(before);
+  for (const char* made : {"a", "a/b"}) {
+    struct stat status{};
+    ASSERT_EQ(::stat((directory / made).c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0755U) << made;
+  }
+}
+
 TEST(SystemUuid, ConcurrentCreatorsAgree) {
   const TemporaryDirectory directory;
   const std::string path = directory / "system_uuid";

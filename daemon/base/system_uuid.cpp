@@ -45,6 +45,15 @@ void create(const std::string& path) {
   ::unlink(temporary.c_str());
 }
 
+// The file is for every user to read, so is what is above it, whatever the umask.
+void make_directories(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  if (directory.empty() || std::filesystem::is_directory(directory, ignored)) return;
+  make_directories(directory.parent_path());
+  if (::mkdir(directory.c_str(), 0755) == 0 && ::chmod(directory.c_str(), 0755) == 0) return;
+  if (errno != EEXIST) throw system_error("cannot create the directory " + directory.string());
+}
+
 }  // namespace
 
 std::string system_uuid_path() {
@@ -55,11 +64,7 @@ std::string system_uuid_path() {
 Uuid load_or_create_system_uuid(const std::string& path) {
   if (::access(path.c_str(), F_OK) != 0) {
     if (errno != ENOENT) throw system_error("cannot look at " + path);
-    std::error_code error;
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-    if (error) {
-      throw Error(error.value(), "cannot create the directory of {}: {}", path, error.message());
-    }
+    make_directories(std::filesystem::path(path).parent_path());
     create(path);
   }
   return parse_content(path, read_small_file(path));

@@ -11,8 +11,9 @@ namespace famfs::base {
 std::string system_uuid_path();
 
 // Identity of this host: 36 characters, optionally followed by NUL or newline. Created with a
-// random uuid (36 characters and a NUL, mode 0444) if the file is missing; two processes that
-// create it at once agree on one content. Throws Error: EINVAL for other content, else the errno.
+// random uuid (36 characters and a NUL, mode 0444, in directories of mode 0755) if the file is
+// missing; two processes that create it at once agree on one content. Throws Error: EINVAL for
+// other content, else the errno.
 Uuid load_or_create_system_uuid(const std::string& path = system_uuid_path());
 
 }  // namespace famfs::base

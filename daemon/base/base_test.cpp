@@ -193,6 +193,24 @@ TEST(SystemUuid, OtherContentIsRefused) {
   FileDescriptor file = open_file(path, O_WRONLY | O_CREAT, 0644);
   ASSERT_EQ(::write(file.get(), "hello\n", 6), 6);
   EXPECT_EQ(error_code_of([&] { load_or_create_system_uuid(path); }), EINVAL);
+  EXPECT_EQ(error_code_of([&] { load_system_uuid(path); }), EINVAL);
+}
+
+TEST(SystemUuid, LoadingCreatesNothing) {
+  const TemporaryDirectory directory;
+  EXPECT_EQ(load_system_uuid(directory / "sub/system_uuid"), std::nullopt);
+  EXPECT_FALSE(std::filesystem::exists(directory / "sub"));
+  const Uuid uuid = load_or_create_system_uuid(directory / "system_uuid");
+  EXPECT_EQ(load_system_uuid(directory / "system_uuid"), uuid);
+}
+
+TEST(SystemUuid, NameWithoutADirectoryIsInTheWorkingDirectory) {
+  const TemporaryDirectory directory;
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(directory.path());
+  EXPECT_EQ(error_code_of([&] { load_or_create_system_uuid("system_uuid"); }), 0);
+  std::filesystem::current_path(before);
+  EXPECT_TRUE(std::filesystem::exists(directory / "system_uuid"));
 }
 
 TEST(SystemUuid, PathFromEnvironment) {

@@ -61,12 +61,18 @@ std::string system_uuid_path() {
   return path != nullptr && *path != '\0' ? path : "/opt/famfs/system_uuid";
 }
 
-Uuid load_or_create_system_uuid(const std::string& path) {
+std::optional<Uuid> load_system_uuid(const std::string& path) {
   if (::access(path.c_str(), F_OK) != 0) {
     if (errno != ENOENT) throw system_error("cannot look at " + path);
-    make_directories(std::filesystem::path(path).parent_path());
-    create(path);
+    return std::nullopt;
   }
+  return parse_content(path, read_small_file(path));
+}
+
+Uuid load_or_create_system_uuid(const std::string& path) {
+  if (const auto uuid = load_system_uuid(path)) return *uuid;
+  make_directories(std::filesystem::path(path).parent_path());
+  create(path);
   return parse_content(path, read_small_file(path));
 }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -39,11 +40,20 @@ void declare(CLI::App& app, Options& options) {
   app.footer("Reads only. Exit code: 0 clean, 1 usage or cannot open, 4 damage found.");
 }
 
+// Without an identity this host is a client, and a file system can be checked all the same.
+std::optional<base::Uuid> identity() {
+  try {
+    return base::load_system_uuid();
+  } catch (const base::Error& error) {
+    fmt::print(stderr, "famfs fsck: warning: this host counts as a client: {}\n", error.message());
+    return std::nullopt;
+  }
+}
+
 int work(const Options& options) try {
   const std::string device = device_of(options.path);
   const auto memory = memory::open_memory(device, memory::Access::kReadOnly);
-  const volume::CheckReport report =
-      volume::check(*memory, {base::load_or_create_system_uuid(), options.buckets, kSettle});
+  const volume::CheckReport report = volume::check(*memory, {identity(), options.buckets, kSettle});
   fmt::print("{}", volume::format_report(report, {options.verbose > 0, options.human}));
   return report.clean() ? kExitOk : kExitDamage;
 } catch (const base::Error& error) {

@@ -41,6 +41,17 @@ base::FileDescriptor lock_as_master(const std::string& device) {
   return fd;
 }
 
+// Nullopt, with `problem` set if that is not as it should be, when this host does not know who it
+// is: it is a client then.
+std::optional<base::Uuid> identity(std::string& problem) {
+  try {
+    return base::load_system_uuid();
+  } catch (const base::Error& error) {
+    problem = error.message();
+    return std::nullopt;
+  }
+}
+
 control::RunDirectory make_run_directory(const DaemonOptions& options) {
   return options.run_directory.empty()
              ? control::RunDirectory::create(control::RunDirectory::default_root(),
@@ -62,10 +73,13 @@ fuse::SessionOptions session_options(const DaemonOptions& options, const std::st
 
 std::string describe(const volume::Volume& volume, const mapping::Method& method,
                      const volume::RefreshResult& replayed, const std::string& device,
-                     const std::string& mount_point) {
+                     const std::string& mount_point, const std::string& identity_problem) {
   std::string text =
       fmt::format("{} at {}: {}, mapping method {}: {}\n", device, mount_point,
                   volume::to_string(volume.role()), method.name(), method.consequence());
+  if (!identity_problem.empty()) {
+    text += fmt::format("warning: this host counts as a client: {}\n", identity_problem);
+  }
   if (replayed.stopped) {
     text += fmt::format(
         "warning: {} log entries were played, then the log is damaged: {}; what "
@@ -85,9 +99,10 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
   if (options.debug) control::set_log_level(control::kLogLevels - 1);
 
   base::FileDescriptor lock;
+  std::string identity_problem;
   const auto volume = volume::Volume::open(
       memory::open_memory(source, memory::Access::kReadWrite, options.backend),
-      {base::load_or_create_system_uuid(), options.client, [&] { lock = lock_as_master(source); }});
+      {identity(identity_problem), options.client, [&] { lock = lock_as_master(source); }});
   if (geteuid() != 0) {
     // The medium has no owner of the root directory; a user's own mount is that user's.
     volume->set_attributes(tree::kRoot, {.uid = geteuid(), .gid = getegid()});
@@ -103,7 +118,7 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
       return;
     }
     const std::string text = describe(*volume, *filesystem.method(), volume->last_refresh(), source,
-                                      options.mount_point);
+                                      options.mount_point, identity_problem);
     spdlog::info("mounted {}", std::string_view(text).substr(0, text.size() - 1));
     if (ready(text)) return;
     refused = base::Error(EINTR, "the program that asked for the mount has ended");

@@ -19,8 +19,8 @@
 namespace famfs::volume {
 
 struct CheckOptions {
-  base::Uuid system_uuid{};  // of this host, to say which role it has
-  uint64_t nbuckets = 0;     // 1..64 for a histogram of used space, 0 for none
+  std::optional<base::Uuid> system_uuid{};  // of this host, to say which role it has
+  uint64_t nbuckets = 0;                    // 1..64 for a histogram of used space, 0 for none
   // How long the master may take between writing an entry and announcing it: what looks like the
   // remains of a crash is looked at again after that.
   std::chrono::milliseconds settle{0};

@@ -28,8 +28,8 @@ enum class Role { kMaster, kClient };
 const char* to_string(Role role) noexcept;  // "master", "client"
 
 struct OpenOptions {
-  base::Uuid system_uuid{};   // of this host: master if the superblock names it
-  bool force_client = false;  // never append, even on the master
+  std::optional<base::Uuid> system_uuid{};  // of this host: master if the superblock names it
+  bool force_client = false;                // never append, even on the master
   // Keeps other masters away, called on the master before anything is written; what it throws is
   // what open() throws.
   std::function<void()> lock_master{};

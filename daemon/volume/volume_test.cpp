@@ -47,6 +47,13 @@ TEST_F(VolumeTest, RoleFollowsTheSystemUuid) {
   const auto forced = Volume::open(std::make_unique<RecordingMemory>(example_.bytes()),
                                    {.system_uuid = master_uuid(), .force_client = true});
   EXPECT_EQ(forced->role(), Role::kClient);
+  // A host without an identity is not the master of a file system that names none.
+  example_.patch_superblock(80, uint64_t{0});
+  example_.patch_superblock(88, uint64_t{0});
+  EXPECT_EQ(Volume::open(std::make_unique<RecordingMemory>(example_.bytes()), {})->role(),
+            Role::kClient);
+  RecordingMemory memory(example_.bytes(), false);
+  EXPECT_EQ(check(memory, {}).role, Role::kClient);
 }
 
 TEST_F(VolumeTest, CreatedFilesAppearOnAClientByRefresh) {

@@ -39,3 +39,24 @@ def test_second_master_is_refused_before_it_touches_the_log(cluster: Cluster, me
     announce(memory, 1)
     cluster.master.mkdir("e")
     assert sorted(cluster.client.tree()) == ["d", "e"]
+
+
+def test_host_that_cannot_tell_who_it_is_is_a_client(hosts: Cluster) -> None:
+    """Garbage in the identity's file: mount and fsck work, as a client, and say why."""
+    hosts.master.mkfs()
+    identity(hosts, hosts.master).unlink()
+    identity(hosts, hosts.master).write_text("garbage\n")
+    checked = hosts.master.fsck()
+    mounted = hosts.master.mount()
+    for outcome in (checked, mounted):
+        assert "client" in outcome.text and "system_uuid" in outcome.text
+    assert 0 < hosts.master.creat("file", 4096, check=False).returncode < 128
+
+
+def test_only_mkfs_makes_an_identity(hosts: Cluster) -> None:
+    """A host that only mounts and checks has none, and needs none."""
+    hosts.master.mkfs()
+    assert identity(hosts, hosts.master).exists()
+    assert "client" in hosts.client.fsck().text
+    assert "client" in hosts.client.mount().text
+    assert not identity(hosts, hosts.client).exists()

@@ -281,11 +281,14 @@ void Filesystem::open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file)
 
 void Filesystem::read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset,
                       fuse_file_info* /*file*/) {
+  volume_.check_identity();
   method_->read(request, node, require_offset(offset), size);
 }
 
 void Filesystem::write(fuse_req_t request, fuse_ino_t node, const char* data, size_t size,
                        off_t offset, fuse_file_info* /*file*/) {
+  // The same as at open: what was put into the files of another mkfs must not be called written.
+  volume_.check_identity();
   method_->write(request, node, require_offset(offset), std::as_bytes(std::span(data, size)));
 }
 

@@ -155,6 +155,28 @@ def test_new_file_system_under_a_mounted_client_is_noticed(cluster: Cluster) -> 
 
 
 @pytest.mark.expects_daemon_errors("formatted anew")
+@pytest.mark.parametrize("access", ["read", "write"])
+def test_open_file_of_a_file_system_made_anew_is_stale_at_once(
+    cluster: Cluster, access: str
+) -> None:
+    """Not even the first read or write through a file that was open before mkfs succeeds."""
+    master, client = cluster.master, cluster.client
+    master.put("old", bytes(4096))
+    descriptor = os.open(client.path("old"), os.O_RDWR)
+    try:
+        master.umount()
+        master.mkfs()
+        with pytest.raises(OSError) as caught:
+            if access == "read":
+                os.pread(descriptor, 10, 0)
+            else:
+                os.pwrite(descriptor, b"lost", 0)
+        assert caught.value.errno == errno.ESTALE
+    finally:
+        close_stale(descriptor)
+
+
+@pytest.mark.expects_daemon_errors("formatted anew")
 def test_killed_file_system_under_a_mounted_client_is_noticed(cluster: Cluster) -> None:
     """`mkfs --kill` on one host ends the other's mount with ESTALE."""
     cluster.master.creat("file", 4096)

@@ -27,6 +27,8 @@ constexpr std::uint32_t kPermissionBits = 07777;
 constexpr blksize_t kPreferredTransfer = 1 << 20;
 constexpr std::size_t kLargestListing = 1U << 20;  // bytes of one readdir answer
 constexpr unsigned kStatBlock = 512;               // unit of st_blocks
+// A directory's links and times change when another host adds to it, which raises no event here.
+constexpr double kDirectoryTimeout = 1;
 
 const tree::Node& require(const tree::Tree& tree, fuse_ino_t id) {
   const tree::Node* node = tree.find(id);
@@ -144,13 +146,18 @@ struct stat Filesystem::attributes(const tree::Node& node) const {
   return result;
 }
 
+double Filesystem::attribute_timeout(const tree::Node& node) const {
+  return node.directory ? std::min(settings_.timeout_seconds, kDirectoryTimeout)
+                        : settings_.timeout_seconds;
+}
+
 fuse_entry_param Filesystem::entry(const tree::Node& node) const {
   fuse_entry_param result{};
   result.ino = node.id;
   result.attr = attributes(node);
   // Entries never go away or change in the log, so what exists may be kept; what does not exist
   // is answered with ENOENT, which the kernel does not keep.
-  result.attr_timeout = settings_.timeout_seconds;
+  result.attr_timeout = attribute_timeout(node);
   result.entry_timeout = settings_.timeout_seconds;
   return result;
 }
@@ -177,11 +184,19 @@ void Filesystem::lookup(fuse_req_t request, fuse_ino_t parent, const char* name)
 
 void Filesystem::getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* /*file*/) {
   struct stat result = {};
-  {
-    const auto tree = volume_.tree();
-    result = attributes(require(*tree, node));
+  double timeout = 0;
+  for (const bool refreshed : {false, true}) {
+    {
+      const auto tree = volume_.tree();
+      const tree::Node& found = require(*tree, node);
+      result = attributes(found);
+      timeout = attribute_timeout(found);
+      if (!found.directory) break;
+    }
+    // Another host may have added to it since we last looked.
+    if (!refreshed) refresh();
   }
-  fuse_reply_attr(request, &result, settings_.timeout_seconds);
+  fuse_reply_attr(request, &result, timeout);
 }
 
 void Filesystem::setattr(fuse_req_t request, fuse_ino_t node, struct stat* values, int which,

@@ -85,6 +85,7 @@ class Filesystem {
   void list(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, Listing listing);
   fuse_entry_param entry(const tree::Node& node) const;
   struct stat attributes(const tree::Node& node) const;
+  double attribute_timeout(const tree::Node& node) const;
   std::string child_path(tree::NodeId parent, const std::string& name) const;
   void note_nodes(const tree::Tree& tree);
   tree::NodeId create(const volume::CreateRequest& request);

@@ -6,7 +6,10 @@ reading the log from its start again.
 from __future__ import annotations
 
 import json
+import os
+import time
 
+import pytest
 from famfs_verbs import Famfs
 from host.cluster import Cluster
 from support import media
@@ -38,6 +41,20 @@ def test_new_file_appears_in_a_directory_listed_before(master: Famfs, client: Fa
     assert sorted(client.tree()) == ["d"]
     master.creat("d/file", 4096)
     assert sorted(client.tree()) == ["d", "d/file"]
+
+
+@pytest.mark.parametrize("role", ["master", "client"])
+def test_links_and_times_of_a_directory_follow(cluster: Cluster, role: str) -> None:
+    """stat(2) of a directory alone shows, soon, that another one was made in it."""
+    cluster.master.mkdir("d")
+    path = getattr(cluster, role).path("d")
+    before = os.stat(path)
+    cluster.master.mkdir("d/sub")
+    deadline = time.monotonic() + 20
+    while (now := os.stat(path)).st_nlink == before.st_nlink and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert now.st_nlink == before.st_nlink + 1
+    assert now.st_mtime_ns > before.st_mtime_ns
 
 
 def test_open_directory_goes_on_while_files_appear(master: Famfs, client: Famfs) -> None:

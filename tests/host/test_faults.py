@@ -5,6 +5,8 @@ come back.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import select
 import signal
@@ -95,6 +97,23 @@ def test_mount_over_a_dead_mount_replaces_it(cluster: Cluster) -> None:
     said = cluster.client.mount().text
     assert "died" in said and cluster.client.mount_point in said
     assert cluster.client.read("file") == b"content"
+
+
+def test_mistakes_of_users_are_not_in_the_log(cluster: Cluster) -> None:
+    """What any user can get wrong as often as he likes leaves no line: it could fill the disk."""
+    client = cluster.client
+    [log] = cluster.machine(client).run_directory.glob("*/famfsd.log")
+    before = log.read_text()
+    libc = ctypes.CDLL(None, use_errno=True)
+    room = ctypes.create_string_buffer(4)
+    path = client.mount_point.encode()
+    assert libc.getxattr(path, b"user.famfs.shadow", room, 4) == -1
+    assert ctypes.get_errno() == errno.ERANGE
+    assert libc.listxattr(path, room, 4) == -1
+    assert ctypes.get_errno() == errno.ERANGE
+    assert client.creat("file", 4096, check=False).returncode != 0
+    assert not client.exists("missing")
+    assert log.read_text() == before
 
 
 def test_fsck_by_device_is_refused_while_mounted(cluster: Cluster, master: Famfs) -> None:

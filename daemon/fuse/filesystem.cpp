@@ -102,6 +102,7 @@ void Filesystem::init(fuse_conn_info& connection) {
         mapping::negotiate({connection.capable, connection.proto_major, connection.proto_minor},
                            settings_.method, volume_);
     method_->init(connection);
+    published_.store(method_.get(), std::memory_order_release);
   } catch (const base::Error& error) {
     method_.reset();
     negotiated(&error);

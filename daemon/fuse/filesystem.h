@@ -44,8 +44,8 @@ class Filesystem {
   // stands against the mount.
   std::function<void(const base::Error*)> negotiated;
 
-  // Null until the kernel has sent FUSE_INIT. Takes no lock.
-  const mapping::Method* method() const { return method_.get(); }
+  // Null until the kernel has sent FUSE_INIT, and for ever if no method can be used. Takes no lock.
+  const mapping::Method* method() const { return published_.load(std::memory_order_acquire); }
 
   // Reads new log entries now and logs what it met. Throws base::Error.
   volume::RefreshResult refresh();
@@ -97,6 +97,7 @@ class Filesystem {
   const Settings settings_;
   std::unique_ptr<mapping::Method> method_;
   std::atomic<tree::NodeId> highest_node_ = tree::kRoot;
+  std::atomic<const mapping::Method*> published_ = nullptr;  // method_, for other threads
   std::atomic<bool> stop_logged_ = false;  // that the log cannot be followed further
 };
 

@@ -64,6 +64,11 @@ struct Callback;
 template <typename... Arguments, void (Filesystem::*Member)(fuse_req_t, Arguments...)>
 struct Callback<Member> {
   static void call(fuse_req_t request, Arguments... arguments) noexcept {
+    // A mount that was refused is asked things as well until it is undone.
+    if (filesystem(request).method() == nullptr) {
+      fuse_reply_err(request, EIO);
+      return;
+    }
     answer(request, [&] { (filesystem(request).*Member)(request, arguments...); });
   }
 };

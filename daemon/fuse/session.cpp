@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <mutex>
 #include <string_view>
 
 #include "base/error.h"
@@ -16,8 +17,16 @@ namespace famfs::fuse {
 namespace {
 
 // What libfuse said last: its functions answer -1 and tell the reason only here. Written while
-// mounting, before there are threads.
-std::string last_complaint;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+// mounting, and by every thread that libfuse complains in later.
+// NOLINTBEGIN(cppcoreguidelines-avoid-non-const-global-variables): its log function has no context
+std::mutex complaint_mutex;
+std::string last_complaint;
+// NOLINTEND(cppcoreguidelines-avoid-non-const-global-variables)
+
+void set_complaint(std::string_view text) {
+  const std::scoped_lock lock(complaint_mutex);
+  last_complaint = text;
+}
 
 void log_from_libfuse(fuse_log_level level, const char* format, va_list arguments) {
   std::array<char, 1024> text{};
@@ -25,7 +34,7 @@ void log_from_libfuse(fuse_log_level level, const char* format, va_list argument
   std::string_view line(text.data());
   while (line.ends_with('\n')) line.remove_suffix(1);
   if (level <= FUSE_LOG_ERR) {
-    last_complaint = line;
+    set_complaint(line);
     spdlog::error("libfuse: {}", line);
   } else if (level <= FUSE_LOG_WARNING) {
     spdlog::warn("libfuse: {}", line);
@@ -74,6 +83,7 @@ struct DestroyLoopConfig {
 };
 
 std::string reason(std::string_view otherwise) {
+  const std::scoped_lock lock(complaint_mutex);
   return last_complaint.empty() ? std::string(otherwise) : last_complaint;
 }
 
@@ -84,7 +94,7 @@ void Session::Destroy::operator()(fuse_session* session) const { fuse_session_de
 Session::Session(Filesystem& filesystem, const SessionOptions& options) : options_(options) {
   fuse_set_log_func(log_from_libfuse);
   Arguments arguments(options_);
-  last_complaint.clear();
+  set_complaint("");
   session_.reset(fuse_session_new(arguments.get(), &Filesystem::operations(),
                                   sizeof(fuse_lowlevel_ops), &filesystem));
   if (!session_) {
@@ -97,7 +107,7 @@ Session::~Session() {
 }
 
 void Session::mount(const std::string& mount_point) {
-  last_complaint.clear();
+  set_complaint("");
   errno = 0;
   if (fuse_session_mount(session_.get(), mount_point.c_str()) != 0) {
     const int error = errno != 0 ? errno : EIO;

@@ -14,6 +14,7 @@
 #include "cli/mounts.h"
 #include "cli/shadow_tree.h"
 #include "media/finding.h"
+#include "media/path.h"
 #include "memory/open.h"
 #include "volume/check.h"
 
@@ -50,11 +51,12 @@ void declare(CLI::App& app, Options& options) {
 void print_entry(const media::LogEntry& entry) {
   if (const auto* file = std::get_if<media::FileEntry>(&entry.body)) {
     fmt::print("{}: file {} size {} mode {:04o} owner {}:{} extents {}{}\n", entry.index,
-               file->path, file->size, file->mode, file->uid, file->gid, file->map.extents.size(),
+               media::printable(file->path), file->size, file->mode, file->uid, file->gid,
+               file->map.extents.size(),
                file->map.interleaved() ? fmt::format(" chunk {}", file->map.chunk_size) : "");
   } else if (const auto* directory = std::get_if<media::DirectoryEntry>(&entry.body)) {
-    fmt::print("{}: directory {} mode {:04o} owner {}:{}\n", entry.index, directory->path,
-               directory->mode, directory->uid, directory->gid);
+    fmt::print("{}: directory {} mode {:04o} owner {}:{}\n", entry.index,
+               media::printable(directory->path), directory->mode, directory->uid, directory->gid);
   }
 }
 

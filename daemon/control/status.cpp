@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "media/path.h"
 #include "memory/shared_memory.h"
 
 namespace famfs::control {
@@ -62,7 +63,8 @@ void icache_dump(volume::Volume& volume) {
     const tree::Node* node = tree->find(id);
     spdlog::info("node {} parent {} {} mode {:04o} owner {}:{} size {} extents {} /{}", node->id,
                  node->parent, node->directory ? "directory" : "file", node->mode, node->uid,
-                 node->gid, node->size, node->map.extents.size(), tree->path_of(id));
+                 node->gid, node->size, node->map.extents.size(),
+                 media::printable(tree->path_of(id)));
   }
 }
 

@@ -30,6 +30,11 @@ constexpr unsigned kStatBlock = 512;               // unit of st_blocks
 // A directory's links and times change when another host adds to it, which raises no event here.
 constexpr double kDirectoryTimeout = 1;
 
+// Names come from the log, and so from another host: they may hold any bytes.
+std::string printable_path(const tree::Tree& tree, tree::NodeId id) {
+  return media::printable(tree.path_of(id));
+}
+
 const tree::Node& require(const tree::Tree& tree, fuse_ino_t id) {
   const tree::Node* node = tree.find(id);
   // The kernel only sends ids that it was given; anything else is of another mount or damage.
@@ -39,13 +44,15 @@ const tree::Node& require(const tree::Tree& tree, fuse_ino_t id) {
 
 const tree::Node& require_directory(const tree::Tree& tree, fuse_ino_t id) {
   const tree::Node& node = require(tree, id);
-  if (!node.directory) throw base::Error(ENOTDIR, "{} is not a directory", tree.path_of(id));
+  if (!node.directory) {
+    throw base::Error(ENOTDIR, "/{} is not a directory", printable_path(tree, id));
+  }
   return node;
 }
 
 const tree::Node& require_file(const tree::Tree& tree, fuse_ino_t id) {
   const tree::Node& node = require(tree, id);
-  if (node.directory) throw base::Error(EISDIR, "/{} is a directory", tree.path_of(id));
+  if (node.directory) throw base::Error(EISDIR, "/{} is a directory", printable_path(tree, id));
   return node;
 }
 
@@ -209,7 +216,7 @@ void Filesystem::setattr(fuse_req_t request, fuse_ino_t node, struct stat* value
       throw base::Error(EINVAL,
                         "/{}: the size cannot be changed from {} to {}; a famfs file keeps "
                         "the size that it was created with",
-                        tree->path_of(node), existing.size, values->st_size);
+                        printable_path(*tree, node), existing.size, values->st_size);
     }
   }
   tree::Tree::Attributes changes;
@@ -362,7 +369,7 @@ tree::NodeId Filesystem::create(const volume::CreateRequest& request) {
   const tree::NodeId id =
       request.directory ? volume_.make_directory(request) : volume_.create_file(request);
   note_nodes(*volume_.tree());
-  spdlog::debug("created /{} as node {}", request.path, id);
+  spdlog::debug("created /{} as node {}", media::printable(request.path), id);
   return id;
 }
 
@@ -428,7 +435,7 @@ void Filesystem::ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, vo
     const auto tree = volume_.tree();
     if (!caller.may_create_in(require_directory(*tree, node))) {
       throw base::Error(EACCES, "user {} may not create \"{}\" in /{}: no write permission there",
-                        caller.uid, media::printable(name), tree->path_of(node));
+                        caller.uid, media::printable(name), printable_path(*tree, node));
     }
     if (!caller.may_own(uid, gid)) {
       throw base::Error(EPERM,

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/size_units.h"
+#include "media/path.h"
 #include "volume/check.h"
 
 namespace famfs::volume {
@@ -52,7 +53,7 @@ void add_superblock(Lines& out, const CheckReport& report, bool verbose) {
   out.value("OMF version:", fmt::format("{}.{}", superblock.omf_major, superblock.omf_minor));
   out.bytes("Allocation unit:", superblock.alloc_unit);
   if (!verbose) return;
-  out.value("Device name:", superblock.device_name);
+  out.value("Device name:", media::printable(superblock.device_name));
   out.value("log_offset:", media::kLogOffset);
   out.bytes("log_len:", superblock.log_len);
   out.bytes("daxdev.size:", superblock.device_size);

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "base/bytes.h"
 #include "testing/example_volume.h"
 #include "testing/temporary_directory.h"
@@ -459,6 +461,13 @@ TEST_F(VolumeTest, CheckReportsAnEntryThatStaysUnannounced) {
   ASSERT_EQ(report.findings.size(), 1U);
   EXPECT_EQ(report.findings[0].field, "next_index");
   EXPECT_EQ(report.entries_used, 3U);
+}
+
+TEST_F(VolumeTest, ReportHasNoBytesThatATerminalObeys) {
+  std::memcpy(example_.raw(136, 8).data(), "\x1b[2Jname", 8);  // the device's name
+  const std::string text = format_report(fsck(), {.verbose = true});
+  EXPECT_THAT(text, ::testing::HasSubstr("\\x1b[2Jname"));
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
 }
 
 TEST_F(VolumeTest, ReplayPlaysEntriesInOrder) {

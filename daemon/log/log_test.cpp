@@ -42,8 +42,10 @@ class Log : public ::testing::Test {
     memory_.events.clear();
   }
   media::LogHeader header() { return *Reader(memory_, superblock_).read_header().value; }
-  void append(uint64_t count) {
-    Writer(memory_, superblock_).append(header(), directories(count, header().next_index));
+  void append(uint64_t count) { append(directories(count, header().next_index)); }
+  void append(const std::vector<media::EntryBody>& bodies) {
+    Writer writer(memory_, superblock_);
+    writer.set_next(writer.store_entries(header(), bodies));
     memory_.events.clear();
   }
   void flip(uint64_t index) {
@@ -86,29 +88,30 @@ TEST_F(Log, AppendOrderIsEntriesFenceHeaderFence) {
     }
   };
   const media::LogHeader before{.next_seqnum = 3, .next_index = 3};
-  const auto after = Writer(memory_, superblock_).append(before, directories(2, 3));
+  Writer writer(memory_, superblock_);
+  writer.set_next(writer.store_entries(before, directories(2, 3)));
   EXPECT_THAT(
       memory_.events,
       ElementsAre(Event{Kind::kWriteBack, entries.first, entries.second}, Event{Kind::kStoreFence},
                   Event{Kind::kWriteBack, media::kLogOffset, 64}, Event{Kind::kStoreFence}));
   EXPECT_TRUE(stored_before_write_back);
   EXPECT_EQ(announced_at_first_fence, 3U);
-  EXPECT_EQ(after.next_index, 5U);
   memory_.on_event = nullptr;
-  EXPECT_EQ(header(), after);
+  EXPECT_EQ(header(), (media::LogHeader{.next_seqnum = 5, .next_index = 5}));
 }
 
 TEST_F(Log, AppendRefusesBeforeStoring) {
   Writer writer(memory_, superblock_);
   const uint64_t capacity = media::log_capacity(superblock_.log_len);
   const media::LogHeader last{.next_seqnum = capacity - 1, .next_index = capacity - 1};
-  EXPECT_EQ(error_code_of([&] { writer.append(last, directories(2)); }), ENOSPC);
+  EXPECT_EQ(error_code_of([&] { writer.store_entries(last, directories(2)); }), ENOSPC);
   const media::LogHeader full{.next_seqnum = capacity, .next_index = capacity};
-  EXPECT_EQ(error_code_of([&] { writer.append(full, directories(1)); }), ENOSPC);
-  EXPECT_EQ(error_code_of([&] { writer.append({.next_seqnum = 1}, directories(1)); }), EUCLEAN);
+  EXPECT_EQ(error_code_of([&] { writer.store_entries(full, directories(1)); }), ENOSPC);
+  EXPECT_EQ(error_code_of([&] { writer.store_entries({.next_seqnum = 1}, directories(1)); }),
+            EUCLEAN);
   auto bodies = directories(2);
   bodies[1] = media::DirectoryEntry{std::string(80, 'x'), 0, 0, 0755};
-  EXPECT_EQ(error_code_of([&] { writer.append({}, bodies); }), EINVAL);
+  EXPECT_EQ(error_code_of([&] { writer.store_entries({}, bodies); }), EINVAL);
   EXPECT_THAT(memory_.events, ElementsAre());
   EXPECT_EQ(memory_.raw(media::log_entry_offset(0) + 28, 1)[0], std::byte{0});
 }
@@ -116,9 +119,8 @@ TEST_F(Log, AppendRefusesBeforeStoring) {
 TEST_F(Log, TheLastEntryFits) {
   const uint64_t last = media::log_capacity(superblock_.log_len) - 1;
   set_next(last, last);
-  const auto after = Writer(memory_, superblock_).append(header(), directories(1));
-  EXPECT_EQ(after.next_index, last + 1);
-  EXPECT_TRUE(Reader(memory_, superblock_).read_header().value);
+  append(1);
+  EXPECT_EQ(header().next_index, last + 1);
   EXPECT_LE(media::log_entry_offset(last + 1), media::file_space_offset(superblock_.log_len));
 }
 
@@ -193,8 +195,7 @@ TEST_F(Log, ReaderAcceptsAnEntryThatArrivesLate) {
 
 TEST_F(Log, ReaderReportsSkippedEntries) {
   append(1);
-  const std::vector<media::EntryBody> bodies = {media::UnknownEntry{2}};
-  Writer(memory_, superblock_).append(header(), bodies);
+  append(std::vector<media::EntryBody>{media::UnknownEntry{2}});
   append(1);
   const Batch batch = Reader(memory_, superblock_).read(header(), 100);
   EXPECT_EQ(batch.entries.size(), 3U);

@@ -8,8 +8,8 @@
 
 namespace famfs::log {
 
-media::LogHeader Writer::append(const media::LogHeader& header,
-                                std::span<const media::EntryBody> bodies) {
+uint64_t Writer::store_entries(const media::LogHeader& header,
+                               std::span<const media::EntryBody> bodies) {
   if (header.next_seqnum != header.next_index) {
     throw base::Error(EUCLEAN, "log header: next_seqnum is {}; allowed: {}, equal to next_index",
                       header.next_seqnum, header.next_index);
@@ -20,7 +20,7 @@ media::LogHeader Writer::append(const media::LogHeader& header,
     throw base::Error(ENOSPC, "the log is full: {} of {} entries are used and {} more do not fit",
                       first, capacity, bodies.size());
   }
-  if (bodies.empty()) return header;
+  if (bodies.empty()) return first;
 
   // Encoding may throw, so it is complete before the first store.
   std::vector<std::array<std::byte, media::kLogEntrySize>> images;
@@ -33,11 +33,7 @@ media::LogHeader Writer::append(const media::LogHeader& header,
   memory_.store(offset, std::as_bytes(std::span(images)));
   // The entries are in memory before the header that announces them can be.
   memory_.publish(offset, length);
-
-  set_next(first + bodies.size());
-  media::LogHeader announced = header;
-  announced.next_seqnum = announced.next_index = first + bodies.size();
-  return announced;
+  return first + bodies.size();
 }
 
 void Writer::set_next(uint64_t next) {

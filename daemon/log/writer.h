@@ -18,22 +18,24 @@ class Writer {
   Writer(memory::SharedMemory& memory, const media::Superblock& superblock)
       : memory_(memory), superblock_(superblock) {}
 
-  // Appends `bodies` as entries header.next_index.. and announces them together; returns the header
-  // as it now is. `header` must be what the log holds (just acquired, or returned by the last
-  // append) with next_seqnum equal to next_index. Throws base::Error before anything is stored:
-  // ENOSPC if they do not all fit, EUCLEAN for a skewed header, EINVAL for a body the format cannot
-  // hold.
+  // The two halves of an append, in this order. The caller makes sure in between that it still is
+  // the same file system, as the log of another must not announce these entries.
   //
-  // Order: entries stored, written back, fence; next_seqnum then next_index stored, their line
-  // written back, fence. A reader that sees next_index therefore sees the entries; a crash before
-  // the last step leaves them unannounced and harmless.
-  media::LogHeader append(const media::LogHeader& header, std::span<const media::EntryBody> bodies);
+  // Order on the medium: entries stored, written back, fence; next_seqnum then next_index stored,
+  // their line written back, fence. A reader that sees next_index therefore sees the entries; a
+  // crash before the last step leaves them unannounced and harmless.
+
+  // Stores `bodies` as entries header.next_index.. and publishes them; returns the index after
+  // them. `header` must be what the log holds (just acquired) with next_seqnum equal to next_index.
+  // Throws base::Error before anything is stored: ENOSPC if they do not all fit, EUCLEAN for a
+  // skewed header, EINVAL for a body the format cannot hold.
+  uint64_t store_entries(const media::LogHeader& header, std::span<const media::EntryBody> bodies);
+
+  // Stores next_seqnum and next_index and publishes them: announces the entries before `next`.
+  void set_next(uint64_t next);
 
   // Writes a whole new log: zeros, header with no entries, both written back and fenced (mkfs).
   void create();
-
-  // Stores next_seqnum and next_index and publishes them (for repair, see repair.h).
-  void set_next(uint64_t next);
 
  private:
   memory::SharedMemory& memory_;

@@ -145,6 +145,24 @@ std::vector<media::EntryBody> Volume::place_all(std::span<const CreateRequest> r
   return bodies;
 }
 
+void Volume::append(const media::LogHeader& header, std::span<const media::EntryBody> bodies) {
+  if (bodies.empty()) return;
+  uint64_t next = 0;
+  {
+    const std::scoped_lock lock(media_mutex_);
+    next = writer_.store_entries(header, bodies);
+  }
+  // Storing entries takes a while. The log of another mkfs must not announce them …
+  if (!check_identity()) check_current();
+  {
+    const std::scoped_lock lock(media_mutex_);
+    writer_.set_next(next);
+  }
+  follower_.reader().advance(next);
+  // … and if it came just then, they must not be called created.
+  if (!check_identity()) check_current();
+}
+
 std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests) {
   if (role_ != Role::kMaster) {
     throw base::Error(EROFS, "only the master creates: this host is a client, the master is {}",
@@ -164,9 +182,7 @@ std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests
   const uint64_t nodes = contents.tree.count();
   try {
     const auto bodies = place_all(requests, header.next_index);
-    const std::scoped_lock lock(media_mutex_);
-    const media::LogHeader announced = writer_.append(header, bodies);
-    follower_.reader().advance(announced.next_index);
+    append(header, bodies);
   } catch (...) {
     contents.rollback(nodes);
     throw;

@@ -153,7 +153,7 @@ class Volume {
   media::LogHeader complete_append(const media::LogHeader& header);
   media::EntryBody place(const CreateRequest& request, tree::NodeId owner);
   std::vector<media::EntryBody> place_all(std::span<const CreateRequest> requests, uint64_t index);
-  void undo(uint64_t nodes);
+  void append(const media::LogHeader& header, std::span<const media::EntryBody> bodies);
 
   std::unique_ptr<memory::SharedMemory> memory_;
   const media::Superblock superblock_;

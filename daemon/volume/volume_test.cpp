@@ -117,8 +117,9 @@ TEST_F(VolumeTest, CreateChecksIdentityThenAppendsInOrder) {
   EXPECT_THAT(
       memory->events,
       ElementsAre(identity, Event{Kind::kLoadFence}, header, Event{Kind::kLoadFence},
-                  Event{Kind::kWriteBack, begin, end - begin}, Event{Kind::kStoreFence},
-                  Event{Kind::kWriteBack, media::kLogOffset, 64}, Event{Kind::kStoreFence}));
+                  Event{Kind::kWriteBack, begin, end - begin}, Event{Kind::kStoreFence}, identity,
+                  Event{Kind::kLoadFence}, Event{Kind::kWriteBack, media::kLogOffset, 64},
+                  Event{Kind::kStoreFence}, identity, Event{Kind::kLoadFence}));
 }
 
 TEST_F(VolumeTest, ClientsWriteNothing) {
@@ -294,6 +295,25 @@ TEST_F(VolumeTest, EntriesOfAForeignLogAreNeverTaken) {
   EXPECT_EQ(error_code_of([&] { c->refresh(); }), ESTALE);
   EXPECT_TRUE(replaced);
   EXPECT_EQ(c->space().entries_used, 4U);
+}
+
+// mkfs of another host in the middle of an append, before and after the entries are announced.
+TEST_F(VolumeTest, AppendIsNeitherAnnouncedNorReportedInAForeignLog) {
+  for (const int fence : {0, 1}) {
+    ExampleVolume example;
+    RecordingMemory* memory = nullptr;
+    const auto m = example.open(master_uuid(), &memory);
+    int fences = 0;
+    memory->on_event = [&](const Event& event) {
+      if (event.kind != Kind::kStoreFence || fences++ != fence) return;
+      RecordingMemory other(example.bytes());
+      format(other, {.force = true, .system_uuid = client_uuid()});
+    };
+    EXPECT_EQ(error_code_of([&] { m->make_directory(a_directory("n")); }), ESTALE) << fence;
+    EXPECT_TRUE(m->superseded());
+    RecordingMemory now(example.bytes(), false);
+    EXPECT_EQ(check(now, {}).entries_used, 0U) << fence;
+  }
 }
 
 TEST_F(VolumeTest, LogBeingRemadeIsStaleNotDamaged) {

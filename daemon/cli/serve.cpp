@@ -135,7 +135,7 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
           "{} was formatted anew (or killed) since this mount; its files are gone, every "
           "operation answers ESTALE until it is unmounted and mounted again",
           source);
-      session.forget_contents(filesystem.highest_node());
+      session.forget_contents(volume->space().nodes());
     });
     session.run();
   }

@@ -50,11 +50,10 @@ std::string status(volume::Volume& volume, const fuse::Filesystem& filesystem,
   return out;
 }
 
-std::string icache_stats(volume::Volume& volume, const fuse::Filesystem& filesystem) {
+std::string icache_stats(const volume::Volume& volume) {
   const volume::SpaceNumbers space = volume.space();
-  return fmt::format("nodes: {}\nfiles: {}\ndirectories: {}\nhighest_node: {}\n",
-                     space.files + space.directories + 1, space.files, space.directories,
-                     filesystem.highest_node());
+  return fmt::format("nodes: {}\nfiles: {}\ndirectories: {}\nhighest_node: {}\n", space.nodes(),
+                     space.files, space.directories, space.nodes());
 }
 
 void icache_dump(volume::Volume& volume) {
@@ -89,7 +88,7 @@ std::string json_string(const std::string& text) {
 
 Reports make_reports(volume::Volume& volume, const fuse::Filesystem& filesystem, MountFacts facts) {
   Reports reports;
-  reports.icache_stats = [&volume, &filesystem] { return icache_stats(volume, filesystem); };
+  reports.icache_stats = [&volume] { return icache_stats(volume); };
   reports.icache_dump = [&volume] { icache_dump(volume); };
   reports.status = [&volume, &filesystem, facts = std::move(facts)] {
     return status(volume, filesystem, facts);

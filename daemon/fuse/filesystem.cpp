@@ -96,9 +96,7 @@ void answer_attribute(fuse_req_t request, std::string_view value, std::size_t si
 }  // namespace
 
 Filesystem::Filesystem(volume::Volume& volume, Settings settings)
-    : volume_(volume), settings_(std::move(settings)) {
-  note_nodes(*volume_.tree());
-}
+    : volume_(volume), settings_(std::move(settings)) {}
 
 void Filesystem::init(fuse_conn_info& connection) {
   // With it the kernel would open with O_TRUNC and we would have to undo the open; without, it
@@ -130,13 +128,10 @@ volume::RefreshResult Filesystem::refresh() {
   }
   if (!result.stopped) stop_logged_ = false;
   if (result.new_nodes > 0) {
-    note_nodes(*volume_.tree());
     spdlog::debug("{} log entries read, {} new nodes", result.entries, result.new_nodes);
   }
   return result;
 }
-
-void Filesystem::note_nodes(const tree::Tree& tree) { highest_node_ = tree.count(); }
 
 struct stat Filesystem::attributes(const tree::Node& node) const {
   struct stat result = {};
@@ -368,7 +363,6 @@ std::string Filesystem::child_path(tree::NodeId parent, const std::string& name)
 tree::NodeId Filesystem::create(const volume::CreateRequest& request) {
   const tree::NodeId id =
       request.directory ? volume_.make_directory(request) : volume_.create_file(request);
-  note_nodes(*volume_.tree());
   spdlog::debug("created /{} as node {}", media::printable(request.path), id);
   return id;
 }

@@ -50,9 +50,6 @@ class Filesystem {
   // Reads new log entries now and logs what it met. Throws base::Error.
   volume::RefreshResult refresh();
 
-  // Nodes that the kernel can have heard of have ids 1 .. this.
-  tree::NodeId highest_node() const { return highest_node_; }
-
   void init(fuse_conn_info& connection);
   void lookup(fuse_req_t request, fuse_ino_t parent, const char* name);
   void getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* file);
@@ -87,7 +84,6 @@ class Filesystem {
   struct stat attributes(const tree::Node& node) const;
   double attribute_timeout(const tree::Node& node) const;
   std::string child_path(tree::NodeId parent, const std::string& name) const;
-  void note_nodes(const tree::Tree& tree);
   tree::NodeId create(const volume::CreateRequest& request);
 
   template <typename Request, typename Act>
@@ -96,7 +92,6 @@ class Filesystem {
   volume::Volume& volume_;
   const Settings settings_;
   std::unique_ptr<mapping::Method> method_;
-  std::atomic<tree::NodeId> highest_node_ = tree::kRoot;
   std::atomic<const mapping::Method*> published_ = nullptr;  // method_, for other threads
   std::atomic<bool> stop_logged_ = false;  // that the log cannot be followed further
 };

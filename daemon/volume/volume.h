@@ -55,6 +55,9 @@ struct SpaceNumbers {
   uint64_t entries_used = 0;      // of the log
   uint64_t entries_capacity = 0;  // of the log
   uint64_t alloc_unit = 0;
+
+  // With the root, and so the highest node id there is.
+  uint64_t nodes() const noexcept { return files + directories + 1; }
 };
 
 struct Statistics {

@@ -208,6 +208,7 @@ TEST_F(VolumeTest, SpaceNumbers) {
   EXPECT_EQ(numbers.free, numbers.capacity - numbers.used);
   EXPECT_EQ(numbers.files, 3U);
   EXPECT_EQ(numbers.directories, 1U);
+  EXPECT_EQ(numbers.nodes(), 5U);
   EXPECT_EQ(numbers.entries_used, 4U);
   EXPECT_EQ(numbers.entries_capacity, 15420U);
 }

@@ -79,28 +79,26 @@ TEST(Space, ReleaseMakesTheSameRoomAgain) {
   EXPECT_EQ(space.allocate(6 * kMiB, 5).extents[0].offset, kMetadata);
 }
 
-TEST(Space, ReserveFindsEveryCollisionAndChangesNothing) {
+TEST(Space, ReserveFindsTheFirstCollisionAndChangesNothing) {
   Space space(device(4 * kGiB));
-  EXPECT_TRUE(space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}}}, 2).empty());
-  EXPECT_TRUE(space.reserve({0, {{0, 30 * kMiB, 4 * kMiB}}}, 3).empty());
+  EXPECT_FALSE(space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}}}, 2));
+  EXPECT_FALSE(space.reserve({0, {{0, 30 * kMiB, 4 * kMiB}}}, 3));
   const uint64_t used = space.used();
-  const auto collisions =
+  const auto collision =
       space.reserve({0, {{0, 40 * kMiB, 2 * kMiB}, {0, 22 * kMiB, 10 * kMiB}}}, 4);
-  ASSERT_EQ(collisions.size(), 2U);
-  EXPECT_EQ(collisions[0].extent, (media::Extent{0, 22 * kMiB, 2 * kMiB}));
-  EXPECT_EQ(collisions[0].owner, 2U);
-  EXPECT_EQ(collisions[1].extent, (media::Extent{0, 30 * kMiB, 2 * kMiB}));
-  EXPECT_EQ(collisions[1].owner, 3U);
+  ASSERT_TRUE(collision);
+  EXPECT_EQ(collision->extent, (media::Extent{0, 22 * kMiB, 2 * kMiB}));
+  EXPECT_EQ(collision->owner, 2U);
   EXPECT_EQ(space.used(), used);
-  EXPECT_TRUE(space.reserve({0, {{0, 40 * kMiB, 2 * kMiB}}}, 4).empty());
+  EXPECT_FALSE(space.reserve({0, {{0, 40 * kMiB, 2 * kMiB}}}, 4));
 }
 
 TEST(Space, ReserveFindsOverlapInsideOneMapAndWithTheLog) {
   Space space(device(4 * kGiB));
   const auto twice = space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}, {0, 22 * kMiB, 4 * kMiB}}}, 2);
-  ASSERT_EQ(twice.size(), 1U);
-  EXPECT_EQ(twice[0].owner, 2U);
-  EXPECT_EQ(space.reserve({0, {{0, 8 * kMiB, 4 * kMiB}}}, 2).size(), 1U);
+  ASSERT_TRUE(twice);
+  EXPECT_EQ(twice->owner, 2U);
+  EXPECT_TRUE(space.reserve({0, {{0, 8 * kMiB, 4 * kMiB}}}, 2));
   EXPECT_EQ(space.used(), kMetadata);
 }
 
@@ -115,7 +113,7 @@ TEST(Space, SmallAllocationUnitsOfOthersAreRespected) {
   media::Superblock superblock = device(4 * kGiB);
   superblock.alloc_unit = 4096;
   Space space(superblock);
-  EXPECT_TRUE(space.reserve({0, {{0, kMetadata + 4096, 4096}}}, 2).empty());
+  EXPECT_FALSE(space.reserve({0, {{0, kMetadata + 4096, 4096}}}, 2));
   EXPECT_EQ(space.allocate(1, 3).extents[0].offset, kMetadata + 2 * kMiB);
 }
 

@@ -93,27 +93,25 @@ media::FileMap Space::allocate(uint64_t size, const Interleave& interleave, uint
   return map;
 }
 
-std::vector<Collision> Space::reserve(const media::FileMap& map, uint64_t owner) {
-  std::vector<Collision> collisions;
+std::optional<Collision> Space::reserve(const media::FileMap& map, uint64_t owner) {
   for (size_t i = 0; i < map.extents.size(); ++i) {
     const media::Extent& extent = map.extents[i];
     const uint64_t end = extent.offset + extent.length;
-    for (auto run = first_run_after(extent.offset); run != used_runs_.end() && run->first < end;
-         ++run) {
-      const uint64_t begin = std::max(extent.offset, run->first);
-      collisions.push_back({{0, begin, std::min(end, run->second.end) - begin}, run->second.owner});
-    }
-    if (collisions.empty()) {
+    const auto run = first_run_after(extent.offset);
+    if (run == used_runs_.end() || run->first >= end) {
       take(extent.offset, end, owner);
       continue;
     }
+    const uint64_t begin = std::max(extent.offset, run->first);
+    const Collision collision{{0, begin, std::min(end, run->second.end) - begin},
+                              run->second.owner};
     // Undoes the extents before this one.
     for (size_t j = 0; j < i; ++j) {
       give_back(map.extents[j].offset, map.extents[j].offset + map.extents[j].length);
     }
-    break;
+    return collision;
   }
-  return collisions;
+  return std::nullopt;
 }
 
 void Space::release(const media::FileMap& map) {

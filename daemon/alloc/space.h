@@ -49,8 +49,9 @@ class Space {
                           std::mt19937_64& random);
 
   // Marks the runs of a map read from the log (validated: inside the device) as used, or, if any
-  // part of it has an owner already (itself included), changes nothing and returns those parts.
-  std::vector<Collision> reserve(const media::FileMap& map, uint64_t owner);
+  // part of it has an owner already (itself included), changes nothing and returns the first such
+  // part: one extent over all others must not cost as much as they are, entry after entry.
+  std::optional<Collision> reserve(const media::FileMap& map, uint64_t owner);
 
   // Gives back what allocate() or reserve() took for `map`.
   void release(const media::FileMap& map);

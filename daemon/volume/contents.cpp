@@ -11,20 +11,20 @@ std::optional<media::Finding> Contents::add(const media::LogEntry& entry) {
   if (auto finding = tree.insert(entry)) return finding;
   const auto* file = std::get_if<media::FileEntry>(&entry.body);
   if (file == nullptr) return std::nullopt;
-  const auto collisions = space.reserve(file->map, tree.count());
-  if (collisions.empty()) return std::nullopt;
+  const auto collision = space.reserve(file->map, tree.count());
+  if (!collision) return std::nullopt;
 
-  const alloc::Collision& first = collisions.front();
   // An owner that is the new node itself means two extents of one file.
-  const std::string owner = media::printable(tree.path_of(first.owner));
+  const std::string owner = media::printable(tree.path_of(collision->owner));
   tree.rollback(tree.count() - 1);
-  return media::Finding{media::Severity::kDamage,
-                        media::Area::kLogEntry,
-                        entry.index,
-                        "fmap",
-                        fmt::format("{} bytes at {} of '{}' that overlap '{}'", first.extent.length,
-                                    first.extent.offset, media::printable(file->path), owner),
-                        "space that no file uses"};
+  return media::Finding{
+      media::Severity::kDamage,
+      media::Area::kLogEntry,
+      entry.index,
+      "fmap",
+      fmt::format("{} bytes at {} of '{}' that overlap '{}'", collision->extent.length,
+                  collision->extent.offset, media::printable(file->path), owner),
+      "space that no file uses"};
 }
 
 void Contents::rollback(uint64_t nodes) {

@@ -15,11 +15,11 @@ namespace {
   throw base::Error(EINVAL, "{} is {}; allowed: {}", parameter, given, allowed);
 }
 
+}  // namespace
+
 uint64_t bucket_size(uint64_t device_size, uint64_t nbuckets) {
   return base::round_down(device_size / nbuckets, media::kAllocationUnit);
 }
-
-}  // namespace
 
 void check_interleave(const Interleave& interleave, uint64_t device_size, uint64_t alloc_unit) {
   if (interleave.nbuckets == 0 || interleave.nbuckets > kMaxBuckets) {

@@ -23,6 +23,9 @@ struct Interleave {
 inline constexpr uint64_t kMaxBuckets = 64;
 inline constexpr uint64_t kMinimumBucketSize = 1024ull * 1024 * 1024;
 
+// Bytes of each of `nbuckets` (> 0) equal regions, in whole allocation units of 2 MiB.
+uint64_t bucket_size(uint64_t device_size, uint64_t nbuckets);
+
 // A part of an extent that another owner already has.
 struct Collision {
   media::Extent extent;  // the overlapping part

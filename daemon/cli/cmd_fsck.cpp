@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "alloc/space.h"
 #include "base/error.h"
 #include "base/system_uuid.h"
 #include "cli/commands.h"
@@ -16,7 +17,6 @@ namespace famfs::cli {
 namespace {
 
 constexpr int kExitDamage = 4;
-constexpr std::uint32_t kMaxBuckets = 64;
 // Much longer than an append takes, and nobody waits for it on a sound file system.
 constexpr std::chrono::milliseconds kSettle{100};
 
@@ -33,7 +33,7 @@ void declare(CLI::App& app, Options& options) {
       ->required();
   app.add_flag("-h,--human", options.human, "sizes also as 4.0G");
   app.add_flag("-v,--verbose", options.verbose, "superblock and log fields too");
-  add_number(app, "-B,--nbuckets", options.buckets, kMaxBuckets,
+  add_number(app, "-B,--nbuckets", options.buckets, alloc::kMaxBuckets,
              "show how full each of N equal parts of the device is (1..64)");
   accept_ignored_flags(app, {"-m,--mmap", "-r,--read", "-D,--nodax", "-f", "--fuse", "-F,--nofuse",
                              "-M,--set-daxmode", "-L,--load-module"});

@@ -6,16 +6,6 @@
 #include <utility>
 
 namespace famfs::log {
-namespace {
-
-const media::Finding* first_damage(const std::vector<media::Finding>& findings) {
-  const auto found = std::find_if(
-      findings.begin(), findings.end(),
-      [](const media::Finding& finding) { return finding.severity == media::Severity::kDamage; });
-  return found == findings.end() ? nullptr : &*found;
-}
-
-}  // namespace
 
 Reader::Reader(memory::SharedMemory& memory, const media::Superblock& superblock)
     : memory_(memory), superblock_(superblock) {}
@@ -45,7 +35,7 @@ Batch Reader::read(const media::LogHeader& header, uint64_t limit) {
   for (; batch.end < end; ++batch.end) {
     auto decoded = decode(batch.end);
     if (!decoded.value) {
-      batch.stopped = *first_damage(decoded.findings);
+      batch.stopped = *media::first_damage(decoded.findings);
       break;
     }
     batch.entries.push_back(std::move(*decoded.value));

@@ -75,7 +75,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const log::RepairPlan plan = log::plan_repair(reader, *header.value);
   require(plan.next <= header.value->last_index + 1);
-  require(plan.needed == !plan.reason.empty());
+  require(plan.needed ==
+          (plan.next != header.value->next_index || plan.next != header.value->next_seqnum));
   for (const auto& event : memory.events) {
     require(event.offset + event.length <= media::kLogOffset + media::kMinimumLogLength);
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "log/reader.h"
 #include "media/log_header.h"
@@ -12,11 +11,8 @@ namespace famfs::log {
 // What a crash left of an append, and where next_seqnum and next_index belong.
 struct RepairPlan {
   uint64_t next = 0;             // value for both
-  uint64_t recovered = 0;        // sound entries at and after next_index that get announced
-  uint64_t dropped = 0;          // entries before next_index that were never written
   bool needed = false;           // the header has to change
-  bool loses_announced = false;  // dropped > 0: only on explicit request
-  std::string reason;            // one sentence, empty if not needed
+  bool loses_announced = false;  // entries before next_index were never written
 };
 
 // Looks at the entries around next_index, changes nothing. Sound entries at and after next_index

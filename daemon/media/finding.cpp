@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace famfs::media {
 
 std::string to_string(const Finding& finding) {
@@ -20,6 +22,13 @@ std::string to_string(const Finding& finding) {
   }
   return fmt::format("{}: {} is {}; allowed: {}", where, finding.field, finding.found,
                      finding.allowed);
+}
+
+const Finding* first_damage(const std::vector<Finding>& findings) {
+  const auto found = std::find_if(findings.begin(), findings.end(), [](const Finding& finding) {
+    return finding.severity == Severity::kDamage;
+  });
+  return found == findings.end() ? nullptr : &*found;
 }
 
 }  // namespace famfs::media

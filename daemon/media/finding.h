@@ -30,6 +30,9 @@ struct Finding {
 // "log entry 5: fmap.se[0].offset is 0; allowed: a multiple of 2097152 …"
 std::string to_string(const Finding& finding);
 
+// The first of them that is damage; null if none is.
+const Finding* first_damage(const std::vector<Finding>& findings);
+
 // What decoding gives: a value if (and only if) there is no finding of severity kDamage.
 template <typename T>
 struct Decoded {

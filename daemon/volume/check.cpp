@@ -5,7 +5,6 @@
 #include <mutex>
 #include <thread>
 
-#include "base/checked.h"
 #include "base/error.h"
 #include "log/reader.h"
 #include "volume/contents.h"
@@ -88,7 +87,7 @@ void add_numbers(const Contents& contents, uint64_t nbuckets, CheckReport& repor
   report.used = contents.space.used();
   report.free = contents.space.free();
   if (nbuckets == 0) return;
-  report.bucket_size = base::round_down(report.capacity / nbuckets, media::kAllocationUnit);
+  report.bucket_size = alloc::bucket_size(report.capacity, nbuckets);
   for (uint64_t i = 0; i < nbuckets; ++i) {
     report.bucket_used.push_back(
         contents.space.used_within(i * report.bucket_size, report.bucket_size));

@@ -12,13 +12,6 @@ namespace {
 // Entries decoded before any is taken: bounds the memory of a first replay.
 constexpr uint64_t kBatch = 4096;
 
-const media::Finding* damage_in(const std::vector<media::Finding>& findings) {
-  for (const media::Finding& finding : findings) {
-    if (finding.severity == media::Severity::kDamage) return &finding;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 media::Superblock load_superblock(memory::SharedMemory& memory) {
@@ -84,7 +77,7 @@ RefreshResult Follower::follow(const Taken& taken) {
   const auto decoded = read_header();
   header_ = decoded.value;
   if (!header_) {
-    result.stopped = *damage_in(decoded.findings);
+    result.stopped = *media::first_damage(decoded.findings);
   } else if (header_->next_index < reader_.cursor()) {
     result.stopped = {media::Severity::kDamage,
                       media::Area::kLogHeader,

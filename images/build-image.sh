@@ -27,8 +27,9 @@ USAGE
 export SOURCE_DATE_EPOCH=1754697600
 
 build_base() {
+    # The hook's text: without root it runs as another user, who may not look into this clone.
     "$repo/setup/debian-tar" --area image --variant=essential \
-        --customize-hook="$repo/images/customize" "${packages[@]}" 2>>"$FAMLAB_LOG" >"$1/root.tar"
+        --customize-hook="$(<"$repo/images/customize")" "${packages[@]}" >"$1/root.tar"
     tar -xOf "$1/root.tar" ./var/lib/dpkg/status |
         awk '/^Package:/ { name = $2 } /^Version:/ { print name, $2 }' >"$1/packages.txt"
 }

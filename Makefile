@@ -22,7 +22,7 @@ make lint-tree        build/lint-tree, the checkers
 make kernel           build/kernel
 make image            build/image, the guests' root file system
 make guest            build/guest/bin, the programs as the guests run them
-make lab              all of these: what vm/famlab needs
+make lab              all of these, and what vm/famlab needs of the machine
 
 make clean            remove build/
 make distclean        remove build/ and the cache that clones share
@@ -42,17 +42,17 @@ test: need-test host
 	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider vm/tests
 	@tests/run host
 
-test-vm: need-vm lab
+test-vm: lab
 	@tests/run vm
 
-bench: need-vm lab
+bench: lab
 	@tests/run bench $(if $(SUITE),-k '$(SUITE)')
 
 lint: need-tree
 	@setup/tree.sh lint-tree
 	@ci/lint.sh
 
-lab: kernel image guest
+lab: need-vm kernel image guest
 
 tree: need-tree
 	@setup/tree.sh

@@ -102,7 +102,7 @@ make_packaged() {
 # Debian's ignores them all.
 copy_source() {
     "$repo/setup/in-tree" --ro "$1:/usr/src/original" --bind "$2:/usr/src/copy" -- \
-        rsync -a --delete --include=/kernel/time/timeconst.bc --exclude-from=/dev/stdin \
+        rsync -a --no-owner --no-group --delete --include=/kernel/time/timeconst.bc --exclude-from=/dev/stdin \
         --include='/*' --filter=':- .gitignore' /usr/src/original/ /usr/src/copy/ <<'BUILD_RESULTS'
 /.*
 /vmlinux*
@@ -154,7 +154,7 @@ make_from_source() {
     mkdir -p -- "$work/copy" "$dir/out"
     say kernel "reading $source"
     drop_unknown "$source"
-    copy_source "$source" "$work/copy"
+    copy_source "$source" "$work/copy" || die 25 kernel "$source cannot be copied (above)"
     if [ -f "$source/.config" ]; then
         cp -- "$source/.config" "$dir/config.yours"
         config=$dir/config.yours

@@ -13,9 +13,9 @@ usage() {
 usage: setup/preflight.sh build|test|tree|vm
 
 Checks what the work of `make`, `make test`, `make tree` (kernel, lint …) or `make test-vm` needs:
-architecture and Debian release, free disk, a reachable package archive if something must be
-fetched, root or sudo if packages must be installed, user namespaces if this is not root,
-/dev/fuse. Reports all that is missing, not only the first.
+architecture and Debian release, free disk and shared memory, a reachable package archive if
+something must be fetched, root or sudo if packages must be installed, user namespaces if this is
+not root, /dev/fuse. Reports all that is missing, not only the first.
 
 Exit status: 0 ok (perhaps with notes), 2 usage, 15 something is missing.
 USAGE
@@ -47,10 +47,31 @@ existing() {
 
 check_disk() {
     local what=$1 path=$2 need=$3 found
-    found=$(df --output=avail -BM -- "$(existing "$path")" | tail -n1 | tr -dc 0-9)
+    found=$(free_mb "$(existing "$path")")
     [ "$found" -ge "$need" ] ||
         problem "not enough disk for $what: $need MB are needed on the file system of $path," \
             "$found MB are free"
+}
+
+free_mb() {
+    df --output=avail -BM -- "$1" 2>/dev/null | tail -n1 | tr -dc 0-9
+}
+
+# Where vm/ puts the memory that hosts share: the first that has room for all of it.
+check_shared_memory() {
+    local path found most=0
+    for path in /dev/shm /var/tmp; do
+        [ -w "$path" ] || continue
+        found=$(free_mb "$path")
+        [ "${found:-0}" -le "$most" ] || most=$found
+    done
+    if [ "$most" -lt 4096 ]; then
+        problem "not enough room for the memory that hosts share: 4096 MB are needed on /dev/shm or" \
+            "/var/tmp, $most MB are free"
+    elif [ "$most" -lt 8192 ]; then
+        say preflight "note: $most MB are free on /dev/shm or /var/tmp for the memory that hosts" \
+            "share; topologies of 8 GB will be refused"
+    fi
 }
 
 check_archive() {
@@ -92,6 +113,7 @@ if [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; then
     fi
     [ "$needs_tree" = false ] || check_disk "mmdebstrap" "${TMPDIR:-/tmp}" 1500
 fi
+[ "$set_wanted" != vm ] || check_shared_memory
 
 if [ -n "$missing" ] || [ "$needs_tree" = true ]; then
     check_network

@@ -92,7 +92,9 @@ def processes_of(marker: str, directory: Path) -> list[Process]:
     return sorted(found)
 
 
-# Targets in /dev/shm of the links that a run had: they are the run's, link or no link.
+# Where labs put their memory, and the targets there of the links that a run had: they are the
+# run's, link or no link.
+_MEMORY_PLACES = ("/dev/shm/famlab-", "/var/tmp/famlab-")
 _shared_memory: set[str] = set()
 
 
@@ -109,7 +111,7 @@ def _files_below(directory: Path) -> set[Leak]:
         for entry in entries:
             if entry.path in mounts:
                 continue
-            if entry.is_symlink() and (target := os.readlink(entry.path)).startswith("/dev/shm/"):
+            if entry.is_symlink() and (target := os.readlink(entry.path)).startswith(_MEMORY_PLACES):
                 _shared_memory.add(target)
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)
@@ -143,10 +145,9 @@ def snapshot(marker: str, directory: Path) -> frozenset[Leak]:
     shared = Path("/dev/shm")
     if shared.is_dir():
         found |= {
-            Leak("file", entry.path)
-            for entry in os.scandir(shared)
-            if marker in entry.name or entry.path in _shared_memory
+            Leak("file", entry.path) for entry in os.scandir(shared) if marker in entry.name
         }
+    found |= {Leak("file", target) for target in _shared_memory if Path(target).exists()}
     return frozenset(found)
 
 
@@ -205,7 +206,7 @@ def sweep(marker: str, directory: Path) -> frozenset[Leak]:
     if not mounts_below(directory):
         shutil.rmtree(directory, ignore_errors=True)
     for leak in left:
-        if leak.kind == "file" and leak.what.startswith("/dev/shm/"):
+        if leak.kind == "file" and leak.what.startswith(("/dev/shm/", *_MEMORY_PLACES)):
             path = Path(leak.what)
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return left

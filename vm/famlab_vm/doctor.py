@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from famlab_vm.errors import FamlabError, PrerequisiteMissing
-from famlab_vm.memory import SHARED_MEMORY, free_bytes
-from famlab_vm.paths import Artifacts, cache_directory, run_directory
+from famlab_vm.memory import ON_DISK, SHARED_MEMORY, free_bytes, memory_place
+from famlab_vm.paths import HOST_PACKAGES, Artifacts, cache_directory, run_directory
 from famlab_vm.topology import Topology, topology_names
 from famlab_vm.units import format_size
 
@@ -75,14 +75,14 @@ def _modules() -> Iterator[Finding]:
         if find_spec(module) is None:
             yield Finding(
                 "lacking", f"Python module {module}", f"not installed ({package}): "
-                "`make host-packages`",
+                f"`{HOST_PACKAGES}`",
             )
 
 
 def _programs() -> Iterator[Finding]:
     where = shutil.which("socat")
     if where is None:
-        yield Finding("lacking", "socat", "not installed (for famlab shell): `make host-packages`")
+        yield Finding("lacking", "socat", f"not installed (for famlab shell): `{HOST_PACKAGES}`")
     else:
         yield Finding("ok", "socat", where)
 
@@ -105,19 +105,14 @@ def _libvirt() -> Finding:
 
 
 def _room() -> Iterator[Finding]:
-    largest = max(Topology.load(name).shared_size for name in topology_names())
-    free = free_bytes(SHARED_MEMORY) if os.access(SHARED_MEMORY, os.W_OK) else 0
-    if free >= largest:
-        yield Finding("ok", str(SHARED_MEMORY), f"{free >> 20} MiB free")
-    else:
-        yield Finding(
-            "note", str(SHARED_MEMORY), f"{free >> 20} MiB free, less than the "
-            f"{format_size(largest)} of the largest topology; larger memory goes to disk, slower",
-        )
     try:
-        yield _disk("run directory", run_directory())
+        directory = run_directory()
+        yield _disk("run directory", directory)
+        yield _shared_memory(directory)
     except FamlabError as error:
         yield Finding("lacking", "run directory", str(error))
+    except ImportError:
+        pass  # _modules() has said it: without yaml no topology can be read
     cache = cache_directory()
     yield _disk("cache", next(path for path in (cache, *cache.parents) if path.exists()))
     available = _available_memory()
@@ -126,6 +121,29 @@ def _room() -> Iterator[Finding]:
         level, "memory", f"{available >> 20} MiB available; two hosts that fill no shared memory "
         f"use less than {_MEMORY_NEEDED >> 20} MiB",
     )
+
+
+def _shared_memory(directory: Path) -> Finding:
+    """Where the memory of labs would be, as create_memory chooses."""
+    sizes = sorted(Topology.load(name).shared_size for name in topology_names())
+    subject = "shared memory"
+    smallest, largest = (memory_place(size, directory) for size in (sizes[0], sizes[-1]))
+    if smallest is None:
+        return Finding(
+            "lacking", subject, f"neither {SHARED_MEMORY} nor {directory} nor {ON_DISK} has the "
+            f"{format_size(sizes[0])} free that the smallest topology needs",
+        )
+    if largest is None:
+        return Finding(
+            "note", subject, f"in {smallest}, but the largest topology needs "
+            f"{format_size(sizes[-1])} and that is free nowhere",
+        )
+    if largest == ON_DISK:
+        return Finding(
+            "note", subject, f"{SHARED_MEMORY} has less than {format_size(sizes[-1])} free; larger "
+            f"topologies go to {ON_DISK}, on disk, slower",
+        )
+    return Finding("ok", subject, f"in {largest}, {free_bytes(largest) >> 20} MiB free")
 
 
 def _disk(what: str, directory: Path) -> Finding:

@@ -17,7 +17,7 @@ from famlab_vm.connection import Connection
 from famlab_vm.errors import FamlabError, LabStateError, UsageError, WorkloadFailed
 from famlab_vm.lock import LabLock
 from famlab_vm.machine import BOOT_TIMEOUT, Machine
-from famlab_vm.memory import create_memory, memory_directory, remove_memory
+from famlab_vm.memory import create_memory, outside_directories, remove_memory
 from famlab_vm.paths import MAXIMUM_HOSTS, Artifacts
 from famlab_vm.state import LabState, lab_directory
 from famlab_vm.topology import Topology
@@ -233,9 +233,7 @@ class Lab:
     def leftovers(self) -> list[str]:
         """Return what of the lab still exists: processes and files. After down(): nothing."""
         found = [f"process {pid}" for pid in process.find_guests(self.directory)]
-        candidates = [self.directory, Path("/dev/shm") / f"famlab-{self.state.uuid}"]
-        if outside := memory_directory(self.directory):
-            candidates.append(outside)
+        candidates = [self.directory, *outside_directories(self.state.uuid)]
         if root := self._connection.embedded_root():
             for host in self.state.hosts:
                 candidates += _libvirt_files(root, self.state.guest(host).domain_name)

@@ -15,6 +15,9 @@ from famlab_vm.topology import Topology
 from famlab_vm.units import format_size
 
 SHARED_MEMORY = Path("/dev/shm")
+# Always on a disk, unlike /tmp and the run directory. For machines whose /dev/shm is small: half of
+# the memory is the default.
+ON_DISK = Path("/var/tmp")
 _PREFIX = "famlab-"
 
 
@@ -29,29 +32,42 @@ def memory_files(topology: Topology, lab_directory: Path) -> dict[str, Path]:
     return {device.name: lab_directory / "memory" / device.name for device in topology.devices}
 
 
-def create_memory(topology: Topology, lab_uuid: str, lab_directory: Path) -> None:
-    """Make one zeroed sparse file per device.
+def memory_place(needed: int, lab_directory: Path) -> Path | None:
+    """Return the first of /dev/shm, the lab's file system and /var/tmp with `needed` bytes free.
 
-    They go to /dev/shm if it has room for all of them when full, else to the file system of
-    `lab_directory`. Raises PrerequisiteMissing if neither has: a guest that touches memory with no
-    room behind it dies.
+    All of them count although the files are sparse: a guest that touches memory with no room behind
+    it dies.
+    """
+    for place in (SHARED_MEMORY, lab_directory, ON_DISK):
+        if _has_room(place, needed):
+            return place
+    return None
+
+
+def create_memory(topology: Topology, lab_uuid: str, lab_directory: Path) -> None:
+    """Make one zeroed sparse file per device at the memory_place().
+
+    Raises PrerequisiteMissing if there is none.
     """
     needed = topology.shared_size
     link = lab_directory / "memory"
-    if _has_room(SHARED_MEMORY, needed):
-        target = SHARED_MEMORY / f"{_PREFIX}{lab_uuid}"
+    place = memory_place(needed, lab_directory)
+    if place is None:
+        found = ", ".join(
+            f"{path} {_free_text(path)}" for path in (SHARED_MEMORY, lab_directory, ON_DISK)
+        )
+        raise PrerequisiteMissing(
+            f"topology {topology.name} needs {format_size(needed)} for shared memory; found free: "
+            f"{found}; free some, choose a smaller topology, or set FAMLAB_RUN to a directory "
+            "with room"
+        )
+    if place == lab_directory:
+        link.mkdir(mode=0o700)
+    else:
+        target = place / f"{_PREFIX}{lab_uuid}"
         # The link comes first: from now on remove_memory finds the directory, even after a crash.
         link.symlink_to(target)
         target.mkdir(mode=0o700)
-    elif _has_room(lab_directory, needed):
-        link.mkdir(mode=0o700)
-    else:
-        raise PrerequisiteMissing(
-            f"topology {topology.name} needs {format_size(needed)} for shared memory; found free: "
-            f"{SHARED_MEMORY} {_free_text(SHARED_MEMORY)}, {lab_directory} "
-            f"{_free_text(lab_directory)}; free some, choose a smaller topology, or set "
-            "FAMLAB_RUN to a directory with room"
-        )
     for device in topology.devices:
         _sparse_file(link / device.name, device.size)
 
@@ -74,6 +90,11 @@ def _sparse_file(path: Path, size: int) -> None:
         os.close(descriptor)
 
 
+def outside_directories(lab_uuid: str) -> list[Path]:
+    """Return where a lab's memory files may be outside its own directory."""
+    return [place / f"{_PREFIX}{lab_uuid}" for place in (SHARED_MEMORY, ON_DISK)]
+
+
 def memory_directory(lab_directory: Path) -> Path | None:
     """Return the directory outside `lab_directory` that holds the memory files, if there is one."""
     link = lab_directory / "memory"
@@ -81,7 +102,7 @@ def memory_directory(lab_directory: Path) -> Path | None:
         return None
     target = link.readlink()
     # Nothing but what create_memory makes is ever removed.
-    if target.parent != SHARED_MEMORY or not target.name.startswith(_PREFIX):
+    if target.parent not in (SHARED_MEMORY, ON_DISK) or not target.name.startswith(_PREFIX):
         return None
     return target
 

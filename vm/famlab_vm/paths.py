@@ -14,6 +14,9 @@ from famlab_vm.errors import PrerequisiteMissing, UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+# What installs the packages that labs need; several messages name it.
+HOST_PACKAGES = "setup/host-packages.sh vm"
+
 _LAB_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 MAXIMUM_HOSTS = 8
 _HOST_NAME = re.compile(rf"host[0-{MAXIMUM_HOSTS - 1}]")

@@ -14,7 +14,13 @@ import pytest
 from famlab_vm import memory
 from famlab_vm.errors import LabStateError, PrerequisiteMissing, UsageError
 from famlab_vm.lock import LabLock
-from famlab_vm.memory import create_memory, memory_directory, memory_files, remove_memory
+from famlab_vm.memory import (
+    create_memory,
+    memory_directory,
+    memory_files,
+    outside_directories,
+    remove_memory,
+)
 from famlab_vm.paths import check_host_name, check_lab_name
 from famlab_vm.paths import run_directory as find_run_directory
 from famlab_vm.separate import in_child
@@ -178,26 +184,30 @@ def test_memory_in_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(lab.iterdir()) == []
 
 
-def test_memory_on_disk_if_shared_memory_is_small(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", ["lab", "disk"])
+def test_memory_elsewhere_if_shared_memory_is_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    """Without room in shared memory the lab's own file system is used; without any, refused."""
-    shared = tmp_path / "shm"
-    lab = tmp_path / "lab"
-    shared.mkdir()
-    lab.mkdir()
-    monkeypatch.setattr(memory, "SHARED_MEMORY", shared)
-    monkeypatch.setattr(memory, "free_bytes", lambda path: 0 if path == shared else 1 << 40)
+    """Then the lab's own file system is used, or else a disk; without room there, refused."""
+    places = {name: tmp_path / name for name in ("shm", "lab", "disk")}
+    for path in places.values():
+        path.mkdir()
+    monkeypatch.setattr(memory, "SHARED_MEMORY", places["shm"])
+    monkeypatch.setattr(memory, "ON_DISK", places["disk"])
+    roomy = places[place]
+    monkeypatch.setattr(memory, "free_bytes", lambda path: 1 << 40 if path == roomy else 0)
     topology = Topology.load("one-device")
+    lab = places["lab"]
     create_memory(topology, "some-uuid", lab)
-    assert memory_directory(lab) is None
+    outside = memory_directory(lab)
+    assert outside == (None if place == "lab" else roomy / "famlab-some-uuid")
+    assert outside is None or outside in outside_directories("some-uuid")
     assert (lab / "memory" / "mem0").stat().st_size == 4 << 30
     remove_memory(lab)
-    assert list(lab.iterdir()) == []
     monkeypatch.setattr(memory, "free_bytes", lambda _path: 1 << 20)
     with pytest.raises(PrerequisiteMissing, match="needs 4G"):
         create_memory(topology, "some-uuid", lab)
-    assert list(lab.iterdir()) == []
+    assert not any(list(path.iterdir()) for path in places.values())
 
 
 def test_only_own_memory_is_removed(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from famlab_vm import commands
-from famlab_vm.errors import FamlabError
+from famlab_vm.errors import FamlabError, PrerequisiteMissing
+from famlab_vm.paths import HOST_PACKAGES
 
 _EPILOG = """\
 examples:
@@ -35,6 +36,14 @@ exit codes:
 """
 
 _Parser = argparse.ArgumentParser
+
+
+def _seconds(text: str) -> float:
+    """Return a time limit; 0 would read as none."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -97,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--uri", metavar="URI", help="libvirt to use (default: inside this process)")
     up.add_argument(
-        "--timeout", type=float, default=None, metavar="SECONDS", help="for each host's boot"
+        "--timeout", type=_seconds, default=None, metavar="SECONDS", help="for each host's boot"
     )
     up.add_argument("--keep", action="store_true", help="leave a failed lab for examination")
 
@@ -113,9 +122,9 @@ def build_parser() -> argparse.ArgumentParser:
         "  tar c dir | famlab exec -i host0 -- tar x -C /tmp\n",
     )
     execute.add_argument("-i", "--stdin", action="store_true", help="give it standard input")
-    execute.add_argument("--timeout", type=float, metavar="SECONDS", help="kill it after that")
+    execute.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="kill it after that")
     execute.add_argument(
-        "args", nargs="+", metavar="COMMAND", help="after --, with its arguments, as typed"
+        "args", nargs="*", metavar="COMMAND", help="after --, with its arguments, as typed"
     )
     execute.usage = "famlab exec [--name NAME] [-i] [--timeout SECONDS] HOST -- COMMAND [ARG ...]"
 
@@ -136,7 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     host_command("kill", commands.kill, "kill a host at once, as if its power had failed")
     host_command("panic", commands.panic, "panic a host's kernel; it stays halted for gdb")
     restart = host_command("restart", commands.restart, "start a host again, whatever its state")
-    restart.add_argument("--timeout", type=float, default=None, metavar="SECONDS")
+    restart.add_argument("--timeout", type=_seconds, default=None, metavar="SECONDS")
     host_command("gdb", commands.gdb, "print how to attach gdb to a host's kernel")
 
     command("topologies", commands.topologies, "list the topologies that come with famlab",
@@ -160,9 +169,26 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line. What follows exec's first -- is the command, as it is."""
+    given = list(arguments)
+    after: list[str] = []
+    if given[:1] == ["exec"] and "--" in given:
+        # argparse of Python 3.11 drops a second -- as well.
+        index = given.index("--")
+        given, after = given[:index], given[index + 1:]
+    parser = build_parser()
+    args = parser.parse_args(given)
+    if "args" in args:
+        args.args += after
+        if not args.args:
+            parser.error("exec: the command is missing; famlab exec HOST -- COMMAND [ARG ...]")
+    return args
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command line `arguments` and return the exit code."""
-    args = build_parser().parse_args(arguments)
+    args = _parse(arguments)
     for number in _INTERRUPTS:
         # What was ignored when we were started (nohup, background jobs) stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -181,6 +207,9 @@ def main(arguments: Sequence[str]) -> int:
         # The reader of our output went away; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except ImportError as error:
+        print(f"famlab: {error}; run `{HOST_PACKAGES}`", file=sys.stderr)
+        return PrerequisiteMissing.exit_code
     except OSError as error:
         print(f"famlab: {error}", file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from famlab_vm import process
 from famlab_vm.errors import LabStateError, PrerequisiteMissing
-from famlab_vm.paths import DRIVER_DIRECTORY, Artifacts, check_host_name
+from famlab_vm.paths import DRIVER_DIRECTORY, HOST_PACKAGES, Artifacts, check_host_name
 from famlab_vm.progress import Progress
 from famlab_vm.separate import in_child
 from famlab_vm.state import LabState, lab_directory, lab_names
@@ -190,7 +190,7 @@ def shell(args: argparse.Namespace) -> int:
     try:
         os.execvp(arguments[0], arguments)
     except FileNotFoundError:
-        raise PrerequisiteMissing("socat is not installed; run `make host-packages`") from None
+        raise PrerequisiteMissing(f"socat is not installed; run `{HOST_PACKAGES}`") from None
 
 
 def push(args: argparse.Namespace) -> int:

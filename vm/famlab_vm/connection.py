@@ -24,14 +24,14 @@ from types import TracebackType
 from typing import Any
 
 from famlab_vm.errors import PrerequisiteMissing
-from famlab_vm.paths import cache_directory, run_directory
+from famlab_vm.paths import HOST_PACKAGES, cache_directory, run_directory
 
 try:
     import libvirt
 except ImportError as missing:
     raise PrerequisiteMissing(
         f"libvirt's Python binding cannot be loaded ({missing}); "
-        "run `make host-packages` (packages python3-libvirt, libvirt-daemon-driver-qemu)"
+        f"run `{HOST_PACKAGES}` (packages python3-libvirt, libvirt-daemon-driver-qemu)"
     ) from missing
 
 # stdio_handler file: no virtlogd is needed. The rest keeps the driver from changing owners,
@@ -81,7 +81,7 @@ def _prepare_root(root: Path) -> None:
         except KeyError:
             raise PrerequisiteMissing(
                 "as root, libvirt's QEMU driver needs the user and group libvirt-qemu to exist "
-                "(it does not use them here); run `make host-packages`"
+                f"(it does not use them here); run `{HOST_PACKAGES}`"
             ) from None
     (root / "etc" / "qemu.conf").write_text(text)
     # Asking a QEMU binary for its capabilities takes seconds; libvirt keeps the answer here.

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from famlab_vm import errors
+from famlab_vm import commands, errors
 from famlab_vm.cli import main
 from lab_support import Fake, a_state
 
@@ -39,13 +41,53 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["dance"], ["up", "--hosts", "x"], ["up", "--dax", "none"], ["exec"], ["exec", "host0"]],
+    [[], ["dance"], ["up", "--hosts", "x"], ["up", "--dax", "none"], ["exec"], ["exec", "host0"],
+     ["exec", "host0", "--"], ["up", "--timeout", "0"],
+     ["exec", "--timeout", "-1", "host0", "--", "x"]],
 )
 def test_wrong_usage(arguments: list[str]) -> None:
     """What the parser refuses is status 2."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--", "git", "log", "--", "file"], ["git", "log", "--", "file"]),
+        (["--", "--", "x"], ["--", "x"]),
+        (["ls", "/"], ["ls", "/"]),
+        (["--", "ls", "-l", "--help"], ["ls", "-l", "--help"]),
+    ],
+)
+def test_exec_passes_its_command_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], expected: list[str]
+) -> None:
+    """Only the first -- is famlab's."""
+    seen: list[object] = []
+
+    def execute(args: argparse.Namespace) -> int:
+        seen.extend([args.host, args.name, args.args])
+        return 0
+
+    monkeypatch.setattr(commands, "execute", execute)
+    assert main(["exec", "--name", "mine", "host1", *words]) == 0
+    assert seen == ["host1", "mine", expected]
+
+
+def test_missing_package(
+    run_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Python module that is not installed is status 15 and says what installs it."""
+    assert run_directory
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert main(["topologies"]) == 15
+    assert "setup/host-packages.sh vm" in capsys.readouterr().err
+    assert main(["doctor", "--kernel", "/no/kernel"]) == 15
+    output = capsys.readouterr().out
+    assert "Python module yaml: not installed (python3-yaml): `setup/host-packages.sh vm`" in output
+    assert "cache: " in output
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from types import FrameType
 
 from famlab_vm import commands
 from famlab_vm.errors import FamlabError, PrerequisiteMissing
-from famlab_vm.paths import HOST_PACKAGES
+from famlab_vm.paths import DEFAULT_LAB, HOST_PACKAGES
 
 _EPILOG = """\
 examples:
@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         sub.set_defaults(function=function)
         if lab:
-            sub.add_argument("--name", default="lab", help="the lab (default: lab)")
+            sub.add_argument("--name", default=DEFAULT_LAB, help="the lab (default: %(default)s)")
         return sub
 
     def host_command(

@@ -9,6 +9,7 @@ is an event.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -25,6 +26,8 @@ from famlab_vm.console import is_panic
 from famlab_vm.domain import GuestFiles
 from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError
 from famlab_vm.follow import Watch
+from famlab_vm.paths import hint
+from famlab_vm.remove import remove_tree
 
 # Where the exchange directory is in the guest.
 MOUNTED = "/run/famlab/exchange"
@@ -140,11 +143,14 @@ class CommandRunner:
 
         `remote` is a new name, or a directory to copy into.
         """
+        name = local.name if local.name not in ("", "..") else local.resolve().name
         with _Job(self._files.exchange) as job:
-            name = local.resolve().name
-            _copy(local, job.directory / name)
+            if local.is_dir():
+                shutil.copytree(local, job.payload / name, symlinks=True)
+            else:
+                shutil.copy(local, job.payload / name)
             self.run(
-                ["cp", "-r", "--preserve=mode", "--", f"{job.in_guest}/{name}", remote],
+                ["cp", "-r", "--preserve=mode", "--", f"{job.payload_in_guest}/{name}", remote],
                 timeout=timeout, check=True,
             )
 
@@ -155,21 +161,26 @@ class CommandRunner:
         """
         with _Job(self._files.exchange) as job:
             self.run(
-                ["cp", "-rL", "--preserve=mode", "--", remote, f"{job.in_guest}/data"],
+                ["cp", "-rL", "--preserve=mode", "--", remote, f"{job.payload_in_guest}/data"],
                 timeout=timeout, check=True,
             )
             target = local / Path(remote).name if local.is_dir() else local
-            _copy(job.directory / "data", target)
+            _take(job.payload / "data", target)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file or tree with permission bits; never follows a link that a guest may have made."""
-    if source.is_symlink() and target.name == "data":
-        raise LabStateError(f"{source}: a link where a file was expected")
+def _take(source: Path, target: Path) -> None:
+    """Copy a file or tree that a guest has put into its exchange directory, with permission bits.
+
+    A link there would lead to a place on this machine that the guest chose, so none is taken.
+    """
+    inside = [Path(parent) / name for parent, *names in os.walk(source) for name in sum(names, [])]
+    for path in (source.parent, source, *inside):
+        if path.is_symlink():
+            raise LabStateError(f"{path}: found a link; allowed: what cp -rL leaves")
     if source.is_dir():
         shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
     else:
-        shutil.copy(source, target)
+        shutil.copy(source, target, follow_symlinks=False)
 
 
 class _Job:
@@ -178,11 +189,14 @@ class _Job:
     def __init__(self, exchange: Path) -> None:
         self.name = uuid_module.uuid4().hex
         self.directory = exchange / self.name
-        self.in_guest = f"{MOUNTED}/{self.name}"
+        # Files that are pushed or pulled: apart from the streams, whose names they may have.
+        self.payload = self.directory / "files"
+        self.payload_in_guest = f"{MOUNTED}/{self.name}/files"
         self._outputs: dict[str, IO[bytes]] = {}
 
     def __enter__(self) -> _Job:
         self.directory.mkdir(mode=0o700)
+        self.payload.mkdir(mode=0o700)
         for stream in ("out", "err"):
             # Kept open: the guest cannot replace what is read here by something else.
             self._outputs[stream] = (self.directory / stream).open("xb+", buffering=0)
@@ -191,7 +205,8 @@ class _Job:
     def __exit__(self, *_: object) -> None:
         for output in self._outputs.values():
             output.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(OSError):  # `down` may be removing it
+            remove_tree(self.directory)
 
     def put_input(self, stdin: bytes | IO[bytes] | None) -> None:
         """Store what the command will read."""
@@ -228,6 +243,7 @@ class _Alive:
 
     def __init__(self, host: str, files: GuestFiles) -> None:
         self._host = host
+        self._lab = files.lab
         self._console = files.console_log
         self._descriptor = -1
         for pid in process.find_guests(files.directory):
@@ -236,7 +252,8 @@ class _Alive:
             except ProcessLookupError:
                 pass
         if self._descriptor < 0:
-            raise LabStateError(f"{host} does not run; `famlab restart {host}` starts it")
+            restart = hint("restart", files.lab, host)
+            raise LabStateError(f"{host} does not run; {restart} starts it")
         self._offset = files.console_log.stat().st_size
 
     def fileno(self) -> int:
@@ -255,7 +272,7 @@ class _Alive:
         if is_panic(fresh.decode(errors="replace")):
             raise LabStateError(
                 f"{self._host}: the kernel panicked while the command ran; "
-                f"see `famlab log {self._host}`"
+                f"see {hint('log', self._lab, self._host)}"
             )
 
     def __enter__(self) -> _Alive:

@@ -30,6 +30,11 @@ class GuestFiles:
     directory: Path
 
     @property
+    def lab(self) -> str:
+        """The name of the lab."""
+        return self.directory.parent.name
+
+    @property
     def console_log(self) -> Path:
         """What the guest wrote to its serial console, over all its boots."""
         return self.directory / "console.log"

@@ -31,6 +31,7 @@ from famlab_vm.errors import (
     QemuDied,
 )
 from famlab_vm.follow import Follower
+from famlab_vm.paths import hint
 
 # Seconds for one guest to boot. It takes about 3 alone; a busy machine, emulation and eight hosts
 # make it many times that, and every known failure is noticed by an event long before.
@@ -352,9 +353,8 @@ class Machine:
     def _running_domain(self) -> Any:
         with self._changed:
             if self._domain is None:
-                raise LabStateError(
-                    f"{self.name} does not run; `famlab restart {self.name}` starts it"
-                )
+                restart = hint("restart", self.files.lab, self.name)
+                raise LabStateError(f"{self.name} does not run; {restart} starts it")
             return self._domain
 
     def agent(self) -> Agent:
@@ -363,8 +363,8 @@ class Machine:
         with self._changed:
             if self._crashed:
                 raise LabStateError(
-                    f"{self.name} has panicked; `famlab log {self.name}` shows why, "
-                    f"`famlab restart {self.name}` starts it again"
+                    f"{self.name} has panicked; {hint('log', self.files.lab, self.name)} shows "
+                    f"why, {hint('restart', self.files.lab, self.name)} starts it again"
                 )
             # After a re-attach libvirt needs a moment to find the agent.
             self._changed.wait_for(lambda: self._agent_there or self._stopped, _AGENT_GRACE)

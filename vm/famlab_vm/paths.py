@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HOST_PACKAGES = "setup/host-packages.sh vm"
 
 _LAB_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
+DEFAULT_LAB = "lab"
 MAXIMUM_HOSTS = 8
 _HOST_NAME = re.compile(rf"host[0-{MAXIMUM_HOSTS - 1}]")
 
@@ -37,6 +38,12 @@ def check_lab_name(name: str) -> str:
             f"lab name: found {name!r}; allowed: a-z, 0-9 and -, at most 24, not starting with -"
         )
     return name
+
+
+def hint(verb: str, lab: str, *words: str) -> str:
+    """Return the command line that does `verb` to this lab and not to the default one."""
+    named = [] if lab == DEFAULT_LAB else ["--name", lab]
+    return f"`{' '.join(['famlab', verb, *named, *words])}`"
 
 
 def check_host_name(name: str) -> str:

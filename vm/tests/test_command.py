@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -20,6 +21,7 @@ from famlab_vm import command
 from famlab_vm.command import CommandRunner
 from famlab_vm.domain import GuestFiles
 from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError
+from famlab_vm.remove import remove_tree
 from lab_support import Fake
 
 
@@ -141,7 +143,7 @@ def test_time_limit(runner: CommandRunner, spawner: LocalSpawner, files: GuestFi
 
 def test_no_guest(files: GuestFiles, spawner: LocalSpawner) -> None:
     """Without a guest the message says how to start it, and nothing is started."""
-    with pytest.raises(LabStateError, match="restart host0"):
+    with pytest.raises(LabStateError, match="`famlab restart --name .* host0` starts it"):
         CommandRunner("host0", files, spawner).run(["true"])
     assert spawner.children == []
 
@@ -203,3 +205,63 @@ def test_pull_of_nothing(runner: CommandRunner, tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="No such file"):
         runner.pull("/no/such/file", tmp_path / "back")
     assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("name", ["in", "out", "err", "status", "data", "files"])
+def test_pushed_names_are_free(runner: CommandRunner, tmp_path: Path, name: str) -> None:
+    """A file or directory may have any name, also those that commands use in the exchange."""
+    guest = tmp_path / "guest"
+    guest.mkdir()
+    (tmp_path / "a" / name).mkdir(parents=True)
+    (tmp_path / "a" / name / "file").write_text("content")
+    runner.push(tmp_path / "a" / name, str(guest))
+    assert (guest / name / "file").read_text() == "content"
+    # A link is copied as what it leads to, under its own name.
+    (tmp_path / "link").symlink_to(tmp_path / "a" / name / "file")
+    runner.push(tmp_path / "link", str(guest))
+    assert (guest / "link").read_text() == "content"
+    assert not (guest / "link").is_symlink()
+
+
+@pytest.mark.parametrize("place", ["", "below/x"])
+def test_links_of_a_guest_are_not_followed(
+    runner: CommandRunner, files: GuestFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    """A guest that leaves a link instead of a copy gets no file of this machine read or written."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+
+    def evil(args: Sequence[str], **_: object) -> None:
+        link = Path(args[-1]) / place
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(secret)
+
+    monkeypatch.setattr(runner, "run", evil)
+    with pytest.raises(LabStateError, match="found a link"):
+        runner.pull("/etc/hostname", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+    assert list(files.exchange.iterdir()) == []
+
+
+def test_directories_without_write_permission_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not root cannot empty such a directory; root here is told the same."""
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "link").symlink_to(tmp_path)
+    for path in ("a/b/c", "a/b"):
+        (tmp_path / path).chmod(0o555)
+    remove = shutil.rmtree
+
+    def strict(path: Path) -> None:
+        for parent, _, _ in os.walk(path):
+            if not os.stat(parent).st_mode & 0o200:
+                raise PermissionError(parent)
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", strict)
+    tmp_path.chmod(0o750)
+    remove_tree(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    assert tmp_path.stat().st_mode & 0o777 == 0o750

@@ -111,7 +111,8 @@ def _files_below(directory: Path) -> set[Leak]:
         for entry in entries:
             if entry.path in mounts:
                 continue
-            if entry.is_symlink() and (target := os.readlink(entry.path)).startswith(_MEMORY_PLACES):
+            target = os.readlink(entry.path) if entry.is_symlink() else ""
+            if target.startswith(_MEMORY_PLACES):
                 _shared_memory.add(target)
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)

@@ -14,8 +14,16 @@ from typing import TYPE_CHECKING
 
 from famlab_vm import process
 from famlab_vm.errors import LabStateError, PrerequisiteMissing
-from famlab_vm.paths import DRIVER_DIRECTORY, HOST_PACKAGES, Artifacts, check_host_name
+from famlab_vm.memory import remove_strays
+from famlab_vm.paths import (
+    DRIVER_DIRECTORY,
+    HOST_PACKAGES,
+    Artifacts,
+    check_host_name,
+    hint,
+)
 from famlab_vm.progress import Progress
+from famlab_vm.remove import remove_tree
 from famlab_vm.separate import in_child
 from famlab_vm.state import LabState, lab_directory, lab_names
 from famlab_vm.topology import Topology, topology_names
@@ -59,7 +67,9 @@ def up(args: argparse.Namespace) -> int:
                 remove_lab(directory, None, None)
             raise
         lab.up(timeout=args.timeout or BOOT_TIMEOUT, keep=args.keep)
-        progress.say(f"lab {args.name} is up; try: famlab shell host0, famlab status, famlab down")
+        others = (hint("shell", args.name, "host0"), hint("status", args.name),
+                  hint("down", args.name))
+        progress.say(f"lab {args.name} is up; try: {', '.join(others)}")
         lab.close()
     return 0
 
@@ -67,12 +77,20 @@ def up(args: argparse.Namespace) -> int:
 @contextmanager
 def _opened(name: str) -> Iterator[Lab]:
     """Open a lab for a command that talks to its guests."""
-    state = LabState.load(name)
+    LabState.load(name)
     progress = Progress()
     from famlab_vm.connection import Connection
     from famlab_vm.lab import Lab, take_lock
 
     lock = take_lock(name, progress.say)
+    try:
+        state = LabState.load(name)
+    except LabStateError:
+        # `down` was waited for; what taking the lock has made again goes.
+        if os.listdir(lock.path.parent) == [lock.path.name]:
+            remove_tree(lock.path.parent)
+        lock.release()
+        raise
     with Connection.open(state.uri) as connection:
         with Lab.open(connection, name, say=progress.say, lock=lock) as lab:
             yield lab
@@ -83,7 +101,9 @@ def down(args: argparse.Namespace) -> int:
     directory = lab_directory(args.name)
     progress = Progress()
     if not directory.exists():
-        progress.say(f"lab {args.name} is not up; nothing to do")
+        strays = remove_strays(directory)
+        found = f"{len(strays)} guests without a lab killed" if strays else "nothing to do"
+        progress.say(f"lab {args.name} is not up; {found}")
         return 0
     # The guests go first, without the lock: a command that waits for one must not delay this.
     killed = process.kill_guests(directory)
@@ -183,7 +203,8 @@ def shell(args: argparse.Namespace) -> int:
     """Connect the terminal to a host's shell."""
     files = _host_state(args).guest(args.host).files
     if not process.find_guests(files.directory):
-        raise LabStateError(f"{args.host} does not run; `famlab restart {args.host}` starts it")
+        restart = hint("restart", args.name, args.host)
+        raise LabStateError(f"{args.host} does not run; {restart} starts it")
     print(f"{args.host}: press Enter for a prompt; Ctrl-] leaves", file=sys.stderr)
     terminal = "STDIO,raw,echo=0,escape=0x1d" if sys.stdin.isatty() else "STDIO"
     arguments = ["socat", terminal, f"UNIX-CONNECT:{files.shell_socket}"]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import uuid as uuid_module
 from collections.abc import Callable, Sequence
@@ -17,8 +16,9 @@ from famlab_vm.connection import Connection
 from famlab_vm.errors import FamlabError, LabStateError, UsageError, WorkloadFailed
 from famlab_vm.lock import LabLock
 from famlab_vm.machine import BOOT_TIMEOUT, Machine
-from famlab_vm.memory import create_memory, outside_directories, remove_memory
-from famlab_vm.paths import MAXIMUM_HOSTS, Artifacts
+from famlab_vm.memory import create_memory, outside_directories, remove_memory, remove_strays
+from famlab_vm.paths import MAXIMUM_HOSTS, Artifacts, hint
+from famlab_vm.remove import remove_tree
 from famlab_vm.state import LabState, lab_directory
 from famlab_vm.topology import Topology
 from famlab_vm.workload import Command, Workload, expand
@@ -144,12 +144,13 @@ class Lab:
         or WorkloadFailed. `timeout` is for each host's boot, in seconds.
         """
         try:
-            self._in_parallel(lambda machine: machine.boot(timeout))
+            self._in_parallel(lambda machine: machine.boot(timeout), keep)
             self.state.phase = "up"
             self.state.save()
         except BaseException:
             if keep:
-                self._say(f"lab {self.name} is kept as it is; remove it with `famlab down`")
+                removal = hint("down", self.name)
+                self._say(f"lab {self.name} is kept as it is; {removal} removes it")
             else:
                 self._say(f"removing lab {self.name}")
                 self.down()
@@ -163,25 +164,27 @@ class Lab:
         self._first_done.set()
         self.host(name).restart(timeout)
 
-    def _in_parallel(self, work: Callable[[Machine], None]) -> None:
+    def _in_parallel(self, work: Callable[[Machine], None], keep: bool) -> None:
         with ThreadPoolExecutor(len(self._machines), thread_name_prefix="host") as pool:
             jobs = [pool.submit(work, machine) for machine in self.hosts]
             try:
                 done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
                 failed = [job for job in jobs if job in done and job.exception() is not None]
                 if failed:
-                    self._give_up()
                     raise _cause(failed)
             except BaseException:
-                self._give_up()
+                self._give_up(keep)
                 raise
 
-    def _give_up(self) -> None:
+    def _give_up(self, keep: bool) -> None:
         """Wake every thread that waits for a guest, so that it ends."""
         self._given_up = True
         self._first_done.set()
         for machine in self.hosts:
             machine.cancel()
+        if not keep:
+            # What still waits for a command of the workload would wait for its time limit.
+            process.kill_guests(self.directory)
 
     def _prepare(self, machine: Machine) -> None:
         """Run the workload in a host that has just booted."""
@@ -278,6 +281,7 @@ def clear_remains(name: str, say: Say = _quiet, connection: Connection | None = 
     """
     directory = lab_directory(name)
     if not (directory / "state.json").exists():
+        remove_strays(directory)
         return
     state = None
     try:
@@ -297,7 +301,7 @@ def clear_remains(name: str, say: Say = _quiet, connection: Connection | None = 
         if path in keep:
             continue
         if path.is_dir():
-            shutil.rmtree(path)
+            remove_tree(path)
         else:
             path.unlink()
 
@@ -328,4 +332,4 @@ def _remove_guests(
 def remove_lab(directory: Path, connection: Connection | None, state: LabState | None) -> None:
     """Remove a lab's guests and files, as far as they exist. The caller holds the lab's lock."""
     _remove_guests(directory, connection, state)
-    shutil.rmtree(directory)
+    remove_tree(directory)

@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from famlab_vm import process
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.topology import Topology
 from famlab_vm.units import format_size
@@ -117,3 +118,16 @@ def remove_memory(lab_directory: Path) -> None:
         link.unlink()
     elif link.is_dir():
         shutil.rmtree(link)
+
+
+def remove_strays(lab_directory: Path) -> list[int]:
+    """Remove the guests and the memory of a lab whose directory is gone; return the guests' ids.
+
+    logind, for example, removes a user's directories at the last logout, and guests run on.
+    """
+    uuids = process.lab_uuids(lab_directory)
+    killed = process.kill_guests(lab_directory)
+    for lab_uuid in uuids:
+        for directory in outside_directories(lab_uuid):
+            shutil.rmtree(directory, ignore_errors=True)
+    return killed

@@ -9,10 +9,14 @@ files that described them are gone.
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 from contextlib import ExitStack
 from pathlib import Path
+
+
+_LAB_UUID = re.compile(r"\bfamlab\.lab=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
 
 
 def command_line(pid: int) -> list[str]:
@@ -37,6 +41,12 @@ def find_guests(directory: Path) -> list[int]:
     """Return the ids of the QEMU processes whose guest's files are below `directory`."""
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return [pid for pid in pids if _is_guest(pid, directory)]
+
+
+def lab_uuids(directory: Path) -> set[str]:
+    """Return the UUIDs of the labs whose guests run below `directory`, as their kernels were told."""
+    lines = [" ".join(command_line(pid)) for pid in find_guests(directory)]
+    return {uuid for line in lines for uuid in _LAB_UUID.findall(line)}
 
 
 def kill_guests(directory: Path, timeout: float = 10.0) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_support import Fake
+from lab_support import FAKE_LAB, Fake
 
 
 @pytest.fixture
@@ -30,7 +30,8 @@ def guest_process() -> Iterator[Fake]:
         # A marker argument of sh, as QEMU has it: -gdb unix:DIRECTORY/gdb.sock
         argument = f"unix:{directory}/gdb.sock,server=on"
         child = subprocess.Popen(
-            ["sh", "-c", "echo; read forever", "qemu", "-gdb", argument],
+            ["sh", "-c", "echo; read forever", "qemu", "-append",
+             f"init=/init famlab.lab={FAKE_LAB} x", "-gdb", argument],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )
         started.append(child)

@@ -14,6 +14,8 @@ from famlab_vm.workload import Workload
 
 # Starts a process with the command line that marks the guest of a directory.
 Fake = Callable[[Path], Popen[bytes]]
+# The lab that their kernels are told.
+FAKE_LAB = "01234567-89ab-cdef-0123-456789abcdef"
 
 
 def a_state(name: str) -> LabState:

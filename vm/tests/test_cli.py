@@ -7,13 +7,15 @@ import argparse
 import inspect
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from famlab_vm import commands, errors
+from famlab_vm import commands, errors, lab, memory
 from famlab_vm.cli import main
-from lab_support import Fake, a_state
+from famlab_vm.lock import LabLock
+from lab_support import FAKE_LAB, Fake, a_state
 
 
 def test_exit_codes_differ_by_cause() -> None:
@@ -170,6 +172,38 @@ def test_down_of_a_damaged_lab(run_directory: Path, guest_process: Fake) -> None
     assert child.wait(5) != 0
     assert list(run_directory.iterdir()) == []
     assert main(["down", "--name", "mine"]) == 0
+
+
+def test_down_of_a_lab_whose_directory_is_gone(
+    run_directory: Path, guest_process: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its guests and their memory are found all the same."""
+    monkeypatch.setattr(memory, "SHARED_MEMORY", tmp_path / "shm")
+    (tmp_path / "shm" / f"famlab-{FAKE_LAB}").mkdir(parents=True)
+    (tmp_path / "shm" / "famlab-other").mkdir()
+    child = guest_process(run_directory / "mine" / "host0")
+    assert main(["down", "--name", "mine"]) == 0
+    assert "1 guests" in capsys.readouterr().err
+    assert child.wait(5) != 0
+    assert [path.name for path in (tmp_path / "shm").iterdir()] == ["famlab-other"]
+
+
+def test_lab_is_removed_while_a_command_waits_for_it(
+    run_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command finds no lab, and leaves no directory behind."""
+    a_state("mine").save()
+    take = lab.take_lock
+
+    def take_after_down(name: str, say: Callable[[str], None]) -> LabLock:
+        lab.remove_lab(run_directory / name, None, None)
+        return take(name, say)
+
+    monkeypatch.setattr(lab, "take_lock", take_after_down)
+    assert main(["restart", "host0", "--name", "mine"]) == 16
+    assert "not up" in capsys.readouterr().err
+    assert list(run_directory.iterdir()) == []
 
 
 def test_topologies(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,4 +27,4 @@ step() {
 step make test
 step make test-vm
 step make lint
-step ci/sanitizers.sh address fuzz
+step ci/sanitizers.sh address daemon fuzz

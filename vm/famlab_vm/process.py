@@ -44,7 +44,7 @@ def find_guests(directory: Path) -> list[int]:
 
 
 def lab_uuids(directory: Path) -> set[str]:
-    """Return the UUIDs of the labs whose guests run below `directory`, as their kernels were told."""
+    """Return the UUIDs that the kernels of guests below `directory` were told of their labs."""
     lines = [" ".join(command_line(pid)) for pid in find_guests(directory)]
     return {uuid for line in lines for uuid in _LAB_UUID.findall(line)}
 

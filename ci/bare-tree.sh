@@ -80,9 +80,10 @@ if [ -n "${FAMFS_REFERENCE_IMAGE:-}" ]; then
 fi
 
 # The clone is made outside, so that even git is missing inside unless the README says to get it.
-git clone --quiet --no-local "$repo" "$root/root/famlab"
+clone=/root/famlab-$suite
+git clone --quiet --no-local "$repo" "$root$clone"
 in_tree() {
-    "${enter[@]}" --chdir /root/famlab -- "$@" </dev/null
+    "${enter[@]}" --chdir "$clone" -- "$@" </dev/null
 }
 
 say "$area" "what the README says comes first"

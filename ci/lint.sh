@@ -105,7 +105,7 @@ check_tidy() {
 
 run_tidy() { # [OPTION...] <FILES
     "${in_tree[@]}" xargs -0 -n 2 -P "$(nproc)" clang-tidy-19 --quiet "$@" -p build/lint 2>&1 |
-        { grep -vE '^([0-9]+ warnings? generated|Suppressed |Use -header-filter)' || true; }
+        { grep -vE '^([0-9]+ warnings? generated|Suppressed |Use -header-filter|\[[0-9/]+\] Processing file)' || true; }
 }
 
 case ${1:-} in -h | --help) usage; exit 0 ;; esac

@@ -15,7 +15,7 @@ usage: setup/preflight.sh build|test|tree|vm
 Checks what the work of `make`, `make test`, `make tree` (kernel, lint …) or `make test-vm` needs:
 architecture and Debian release, free disk and shared memory, a reachable package archive if
 something must be fetched, root or sudo if packages must be installed, user namespaces if this is
-not root, /dev/fuse. Reports all that is missing, not only the first.
+not root, permission to mount if it is, the owner of build/, /dev/fuse. Reports all that is missing, not only the first.
 
 Exit status: 0 ok (perhaps with notes), 2 usage, 15 something is missing.
 USAGE
@@ -102,16 +102,16 @@ check_network() {
 
 needs_tree=false
 if [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; then
-    [ -e "$repo/build/tree/root" ] || needs_tree=true
+    [ -z "$("$repo/setup/tree.sh" --missing tree)" ] || needs_tree=true
 fi
 missing=$("$repo/setup/host-packages.sh" --missing "$set_wanted") || problems=$((problems + 1))
 
 check_disk "compiling" "$repo/build" 1500
 if [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; then
-    if [ ! -e "$repo/build/kernel/vmlinux" ]; then
-        check_disk "the Debian 13 tree and the kernel's source" "$FAMLAB_CACHE" 6000
+    if [ "$needs_tree" = true ]; then
+        check_disk "the Debian 13 tree and what is made with it" "$FAMLAB_CACHE" 6000
+        check_disk "mmdebstrap" "${TMPDIR:-/tmp}" 1500
     fi
-    [ "$needs_tree" = false ] || check_disk "mmdebstrap" "${TMPDIR:-/tmp}" 1500
 fi
 [ "$set_wanted" != vm ] || check_shared_memory
 
@@ -123,7 +123,18 @@ if [ -n "$missing" ] && ! is_root && ! command -v sudo >/dev/null; then
         "apt-get install --no-install-recommends ${missing//$'\n'/ }"
 fi
 
-if { [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; } && ! is_root; then
+# In the tree not even root may write to what belongs to others.
+if [ -d "$repo/build" ] && [ ! -O "$repo/build" ] &&
+    { ! is_root || [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; }; then
+    owner=$(stat -c %U -- "$repo/build")
+    problem "$repo/build belongs to $owner; run this as $owner, or remove it first: make clean"
+fi
+
+if { [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; } && is_root; then
+    unshare --mount true 2>/dev/null ||
+        problem "this root may not mount (no CAP_SYS_ADMIN); a container needs --privileged, or run" \
+            "as a user with user namespaces"
+elif [ "$set_wanted" = tree ] || [ "$set_wanted" = vm ]; then
     unshare --user --map-root-user true 2>/dev/null ||
         problem "user namespaces are refused to this user; allow them (sysctl" \
             "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)" \

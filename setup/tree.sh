@@ -11,7 +11,7 @@ repo=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
 
 usage() {
     cat <<'USAGE'
-usage: setup/tree.sh [tree|lint-tree]
+usage: setup/tree.sh [--missing] [tree|lint-tree]
 
 tree (default)   build/tree: Debian 13 with QEMU 11.1, the Linux 7.3 source, g++ 14 and the
                  libraries of the daemon; build/qemu-system-x86_64 runs its QEMU on this host
@@ -19,6 +19,8 @@ lint-tree        build/lint-tree: Debian 13 with clang-format, clang-tidy, shell
 
 Both are kept in the cache and built again only when their package lists change. Everything in
 them belongs to the user who runs this. MIRROR=URI takes another Debian mirror.
+
+  --missing   make nothing; print the name of the tree if the cache does not have it
 USAGE
 }
 
@@ -65,6 +67,18 @@ WRAPPER
     chmod 755 "$1/qemu-system-x86_64"
 }
 
+only_print=false
+if [ "${1:-}" = --missing ]; then
+    only_print=true
+    shift
+fi
+
+# Prints what would have to be built, if that is all that was asked for.
+missing() {
+    $only_print || return 1
+    [ -d "$FAMLAB_CACHE/$1/$2" ] || printf '%s\n' "$1"
+}
+
 case ${1:-tree} in
 tree)
     tree_key=$({
@@ -72,6 +86,7 @@ tree)
         declare -f build_tree unpack
         cat "$repo/setup/debian-tar"
     } | cache_key)
+    ! missing tree "$tree_key" || exit 0
     cache_get tree "$tree_key" "$repo/build/tree" build_tree
     cache_link "$repo/build/tree/qemu-system-x86_64" "$repo/build/qemu-system-x86_64"
     ;;
@@ -81,6 +96,7 @@ lint-tree)
         declare -f build_lint_tree unpack
         cat "$repo/setup/debian-tar"
     } | cache_key)
+    ! missing lint-tree "$lint_key" || exit 0
     cache_get lint-tree "$lint_key" "$repo/build/lint-tree" build_lint_tree
     ;;
 -h | --help) usage ;;

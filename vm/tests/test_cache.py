@@ -90,3 +90,11 @@ def test_cache_in_use_stays(tmp_path: Path) -> None:
     assert (done.returncode, "being built" in done.stderr) == (16, True)
     assert (cache / "tree/key/file").exists()
     assert clean(cache).returncode == 0
+
+
+def test_what_is_missing_is_told_without_building(tmp_path: Path) -> None:
+    """tree.sh --missing looks into the cache, not at the links of a clone."""
+    for tree in ("tree", "lint-tree"):
+        done = shell(tmp_path / "no" / "cache", "setup/tree.sh", "--missing", tree)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{tree}\n", "")
+    assert list(tmp_path.iterdir()) == []

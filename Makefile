@@ -10,6 +10,9 @@ override export KERNEL := $(abspath $(KERNEL))
 override export KERNEL_SRC := $(abspath $(KERNEL_SRC))
 override export QEMU := $(abspath $(QEMU))
 
+# The sources that build/host was made for; others after the clone was moved or copied.
+CONFIGURED = $(shell sed -n s/^CMAKE_HOME_DIRECTORY:INTERNAL=//p build/host/CMakeCache.txt 2>/dev/null)
+
 define HELP
 make                  compile the programs for this machine: build/bin/{famfs,mkfs.famfs,famfsd}
 make test             unit tests and tests/host, no virtual machine
@@ -34,7 +37,8 @@ endef
 
 .PHONY: host test test-vm bench lint tree lint-tree kernel image guest lab clean distclean help
 host: need-build
-	@test -e build/host/build.ninja || cmake --log-level=WARNING -S daemon -B build/host -G Ninja
+	@test -e build/host/build.ninja && test "$(CONFIGURED)" -ef daemon || { rm -rf build/host && \
+		cmake --log-level=WARNING -S daemon -B build/host -G Ninja; }
 	@ninja --quiet -C build/host
 
 test: need-test host

@@ -40,7 +40,9 @@ fi
 
 # Objects of another tree may be linked with libraries that are not in the guest.
 tree=$(readlink -f -- "$repo/build/tree")
-if [ "$(cat "$objects/.tree" 2>/dev/null)" != "$tree" ]; then
+# CMake's files have absolute names: after the clone was moved or copied they lead elsewhere.
+source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$objects/CMakeCache.txt" 2>/dev/null) || true
+if [ "$(cat "$objects/.tree" 2>/dev/null)" != "$tree" ] || [ ! "$source" -ef "$repo/daemon" ]; then
     say guest "configuring for the tree ${tree##*/}"
     find "$objects" -mindepth 1 ! -name .lock -delete
     "$repo/setup/in-tree" -- cmake -G Ninja -S "$repo/daemon" -B "$objects" \

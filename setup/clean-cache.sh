@@ -22,11 +22,13 @@ USAGE
 
 # Processes that run from an entry or have it as an argument: hosts' QEMU, commands in the tree.
 users_of_entries() {
-    local file words kind
+    local file kind
+    local -a words
     for file in /proc/[0-9]*/cmdline; do
-        words=$(tr '\0' ' ' 2>/dev/null <"$file") || continue
+        # Without a process of its own for each; one may have ended meanwhile.
+        { mapfile -d '' -t words <"$file"; } 2>/dev/null || continue
         for kind in "${cache_kinds[@]}"; do
-            if [[ $words == *"$FAMLAB_CACHE/$kind/"* ]]; then
+            if [[ "${words[*]}" == *"$FAMLAB_CACHE/$kind/"* ]]; then
                 file=${file%/cmdline}
                 printf '%s (%s) ' "${file##*/}" "$(cat -- "$file/comm" 2>/dev/null)"
                 break

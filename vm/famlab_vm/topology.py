@@ -226,6 +226,7 @@ def _windows(
     if not 1 <= len(windows) <= MAXIMUM_DEVICES:
         node.fail(f"1 to {MAXIMUM_DEVICES} windows", found=f"{len(windows)} windows")
     _check_capacity(node, tuple(windows), bridges, devices)
+    _check_regions(node, tuple(windows), bridges, devices)
     return tuple(windows)
 
 
@@ -245,4 +246,36 @@ def _check_capacity(
                 f"windows that offer {bridge.name} at least the {format_size(below)} "
                 "of the devices below it",
                 found=format_size(share),
+            )
+
+
+def _check_regions(
+    node: Node, windows: tuple[Window, ...], bridges: tuple[Bridge, ...],
+    devices: tuple[Device, ...],
+) -> None:
+    """Each window has to hold the regions that guests make in it (images/guest/cxl.sh): of the
+    first device below each target, then of the second below each, and so on."""
+    sizes = {device.name: device.size for device in devices}
+    left = {
+        bridge.name: [
+            device.name for device in devices
+            if any(device.name in port.devices for port in bridge.ports)
+        ]
+        for bridge in bridges
+    }
+    for number, window in enumerate(windows):
+        entry = Node(node.file, f"{node.key}[{number}]", None)
+        used = 0
+        while all(left[name] for name in window.targets):
+            members = [left[name].pop(0) for name in window.targets]
+            if len({sizes[name] for name in members}) > 1:
+                found = ", ".join(f"{name} of {format_size(sizes[name])}" for name in members)
+                entry.fail("devices of the same size in an interleaved region", found=found)
+            used += sum(sizes[name] for name in members)
+        if not used:
+            entry.fail("a window with a device of its own below each target", found="none left")
+        if used > window.size:
+            entry.fail(
+                f"a size of at least {format_size(used)}, for the regions that guests make in it",
+                found=format_size(window.size),
             )

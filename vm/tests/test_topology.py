@@ -89,6 +89,43 @@ def test_refuses(tmp_path: Path, old: str, new: str, key: str, allowed: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("sizes", "windows", "words"),
+    [
+        ((1, 1, 1, 1), "{targets: [b0, b1], size: 4G}", ""),
+        ((1, 2, 1, 2), "{targets: [b0, b1], size: 6G}", ""),
+        ((1, 2, 2, 1), "{targets: [b0, b1], size: 6G}", "mem0 of 1G, mem2 of 2G"),
+        ((1, 1, 1, 1), "{targets: [b0], size: 2G}, {targets: [b1], size: 2G}", ""),
+        # Enough in all, but guests put all that is left below a bridge into the first window.
+        (
+            (1, 1, 1, 1),
+            "{targets: [b0], size: 1G}, {targets: [b0], size: 1G}, {targets: [b1], size: 2G}",
+            r"windows\[0\]: found '1G'; allowed: a size of at least 2G",
+        ),
+        (
+            (1, 1, 1, 1),
+            "{targets: [b0, b1], size: 4G}, {targets: [b0], size: 2G}",
+            r"windows\[1\]: found 'none left'",
+        ),
+    ],
+)
+def test_windows_hold_their_regions(
+    tmp_path: Path, sizes: tuple[int, ...], windows: str, words: str
+) -> None:
+    """What guests could not make regions of is refused here, not when they boot."""
+    devices = ", ".join(f"mem{index}: {{size: {size}G}}" for index, size in enumerate(sizes))
+    text = (
+        f"description: x\nfabric: cxl\ndevices: {{{devices}}}\nbridges:\n"
+        "  b0: [{switch: [mem1, mem0]}]\n  b1: [{device: mem2}, {device: mem3}]\n"
+        f"windows: [{windows}]\n"
+    )
+    if not words:
+        assert load(tmp_path, text).shared_size == sum(sizes) << 30
+        return
+    with pytest.raises(TopologyError, match=words):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "", "[]", "3", "null", "a: &a [*a]", "[" * 5000, "\0", "? {a: b}\n: 1",

@@ -18,11 +18,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from famlab_vm.domain import cpu_option
 from famlab_vm.paths import Artifacts, cache_directory
 
 _KVM = Path("/dev/kvm")
 # Seconds. With a KVM that works, init speaks after less than one.
 _PROBE_TIMEOUT = 10.0
+# Seconds for which an answer stands that may have come from a busy machine alone.
+_DOUBT_LASTS = 86400.0
 
 
 def choose_accelerator(
@@ -35,15 +38,16 @@ def choose_accelerator(
     store = cache_directory() / "accelerator" / f"{_machine_key(artifacts)}.json"
     try:
         known = json.loads(store.read_text())
-        return bool(known["kvm"]), str(known["reason"])
+        if known["final"] or time.time() - store.stat().st_mtime < _DOUBT_LASTS:
+            return bool(known["kvm"]), str(known["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     say("accelerator: trying whether a guest really boots with KVM (once per machine)")
-    works, reason = probe_kvm(artifacts)
+    works, reason, final = probe_kvm(artifacts)
     say(f"accelerator: {reason}")
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = store.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps({"kvm": works, "reason": reason}))
+    draft.write_text(json.dumps({"kvm": works, "reason": reason, "final": final}))
     draft.replace(store)
     return works, reason
 
@@ -54,19 +58,23 @@ def _machine_key(artifacts: Artifacts) -> str:
         line for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith(("model name", "vendor_id", "flags"))
     ][:3]
-    facts = [platform.release(), platform.version(), *cpu]
+    facts = [platform.release(), platform.version(), *cpu, cpu_option(kvm=True)]
     for path in (artifacts.kernel, artifacts.qemu):
         status = path.stat()
         facts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
 
 
-def probe_kvm(artifacts: Artifacts) -> tuple[bool, str]:
-    """Boot the lab's kernel and image with KVM; return whether its init spoke, and a reason."""
+def probe_kvm(artifacts: Artifacts) -> tuple[bool, str, bool]:
+    """Boot the lab's kernel and image with KVM.
+
+    Returns whether its init spoke, a reason, and whether that is so at any time: a guest that did
+    nothing in time may have been on a busy machine.
+    """
     image = str(artifacts.image).replace(",", ",,")
     command = [
         str(artifacts.qemu), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-machine", "q35,accel=kvm,hpet=off,smm=off", "-cpu", "host", "-m", "256M",
+        "-machine", "q35,accel=kvm,hpet=off,smm=off", "-cpu", cpu_option(kvm=True), "-m", "256M",
         "-kernel", str(artifacts.kernel), "-serial", "stdio",
         "-append", "root=/dev/vda rootfstype=erofs ro init=/usr/lib/famlab/init console=ttyS0 "
         "panic=-1 famlab.host=host0 famlab.fabric=none",
@@ -83,13 +91,13 @@ def probe_kvm(artifacts: Artifacts) -> tuple[bool, str]:
             for line in qemu.stdout:
                 if line.startswith(b"famlab: "):
                     seconds = time.monotonic() - start
-                    return True, f"KVM: a guest reached user space with it in {seconds:.1f} s"
+                    return True, f"KVM: a guest reached user space with it in {seconds:.1f} s", True
             qemu.kill()
             words = qemu.stderr.read().decode(errors="replace").strip().splitlines()
         finally:
             timer.cancel()
             qemu.kill()
     if time.monotonic() - start >= _PROBE_TIMEOUT:
-        return False, f"TCG: a guest with KVM did nothing for {_PROBE_TIMEOUT:.0f} s"
+        return False, f"TCG: a guest with KVM did nothing for {_PROBE_TIMEOUT:.0f} s", False
     detail = f" ({words[-1]})" if words else ""
-    return False, f"TCG: a guest with KVM died before user space{detail}"
+    return False, f"TCG: a guest with KVM died before user space{detail}", True

@@ -23,6 +23,11 @@ _KERNEL_ARGUMENTS = (
 _CPU = "vendor=GenuineIntel,family=6,model=106"
 
 
+def cpu_option(kvm: bool) -> str:
+    """Return the CPU that QEMU gives to guests."""
+    return f"{'host' if kvm else 'max'},{_CPU}"
+
+
 @dataclass(frozen=True)
 class GuestFiles:
     """Paths on the host that belong to one guest, all inside the host's own directory."""
@@ -132,7 +137,7 @@ class GuestDescription:
         """What libvirt has no words for."""
         gdb = str(self.files.gdb_socket).replace(",", ",,")
         return [
-            "-cpu", f"{'host' if self.kvm else 'max'},{_CPU}",
+            "-cpu", cpu_option(self.kvm),
             "-machine", "i8042=off,sata=off,smbus=off",
             # A guest that resets while no famlab process watches must not run on unnoticed.
             "-action", "reboot=shutdown",

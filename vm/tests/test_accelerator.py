@@ -12,6 +12,7 @@ import pytest
 
 from famlab_vm import accelerator
 from famlab_vm.accelerator import choose_accelerator
+from famlab_vm.domain import cpu_option
 from famlab_vm.paths import Artifacts
 
 
@@ -49,11 +50,24 @@ def test_guest_dies(tmp_path: Path) -> None:
     assert "kvm: bad state" in reason
 
 
-def test_guest_hangs(tmp_path: Path) -> None:
-    """A guest that does nothing is given up."""
-    kvm, reason = choose_accelerator(with_qemu(tmp_path, "exec sleep 60"), lambda _text: None)
+def test_guest_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that does nothing is given up, and tried again later: the machine may be busy."""
+    gate = tmp_path / "gate"
+    artifacts = with_qemu(tmp_path, f"[ -e {gate} ] && echo famlab: init; exec sleep 60")
+    kvm, reason = choose_accelerator(artifacts, lambda _text: None)
     assert not kvm
     assert "did nothing" in reason
+    gate.touch()
+    assert choose_accelerator(artifacts, lambda _text: None) == (kvm, reason)
+    monkeypatch.setattr(accelerator, "_DOUBT_LASTS", 0.0)
+    assert choose_accelerator(artifacts, lambda _text: None)[0]
+
+
+def test_probe_has_the_cpu_of_guests(tmp_path: Path) -> None:
+    """What boots with another CPU proves nothing."""
+    artifacts = with_qemu(tmp_path, f'echo "$*" >{tmp_path}/arguments; echo famlab: init')
+    choose_accelerator(artifacts, lambda _text: None)
+    assert f"-cpu {cpu_option(kvm=True)} " in (tmp_path / "arguments").read_text()
 
 
 def test_answer_is_kept_until_something_changes(tmp_path: Path) -> None:

@@ -134,8 +134,15 @@ def status(args: argparse.Namespace) -> int:
     """Show labs and their hosts."""
     from famlab_vm.status import describe, lab_status
 
-    names = lab_names() if args.name is None else [args.name]
-    labs = [lab_status(LabState.load(name)) for name in names]
+    labs = []
+    for name in lab_names() if args.name is None else [args.name]:
+        try:
+            labs.append(lab_status(LabState.load(name)))
+        except LabStateError as error:
+            if args.name is not None:
+                raise
+            # Unreadable, or removed just now: the others are shown all the same.
+            print(f"famlab: {error}", file=sys.stderr)
     if args.json:
         print(json.dumps(labs, indent=1))
     elif not labs:

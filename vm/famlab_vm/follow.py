@@ -12,6 +12,7 @@ from types import TracebackType
 
 # From <sys/inotify.h>.
 _IN_MODIFY = 0x2
+_IN_ATTRIB = 0x4
 _IN_CLOSE_WRITE = 0x8
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -25,7 +26,8 @@ class Watch:
         if self._descriptor < 0:
             raise self._error("inotify")
         for path in paths:
-            mask = _IN_MODIFY | _IN_CLOSE_WRITE
+            # A file that is removed while it is open has one link less, which is an attribute.
+            mask = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ATTRIB
             if _libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
                 error = self._error(str(path))
                 self.close()
@@ -63,7 +65,8 @@ class Watch:
 
 
 class Follower:
-    """Reads a file from an offset on, as it grows, until stop() is called from any thread."""
+    """Reads a file from an offset on, as it grows, until it is removed or stop() is called from any
+    thread."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         """Start to follow `path`, which has to exist. Raises OSError."""
@@ -98,7 +101,7 @@ class Follower:
                 return
             ready, _, _ = select.select([self._watch, self._stop_read], [], [])
             self._watch.drain()
-            stopped = self._stop_read in ready
+            stopped = self._stop_read in ready or os.fstat(self._file.fileno()).st_nlink == 0
 
     def lines(self) -> Iterator[str]:
         """Yield complete lines, decoded, without their ends."""

@@ -108,12 +108,17 @@ class Machine:
         domain = self._connection.find(self.description.uuid)
         if domain is None:
             return False
+        try:
+            crashed = domain.state()[0] == libvirt.VIR_DOMAIN_CRASHED
+            connected = _agent_connected(domain)
+        except libvirt.libvirtError:
+            return False  # killed just now
         with self._changed:
-            self._set_domain(domain)
-            self._crashed = domain.state()[0] == libvirt.VIR_DOMAIN_CRASHED
-        if _agent_connected(domain):
-            with self._changed:
-                self._agent_there = True
+            # Unless the event of its end came first.
+            if not self._stopped:
+                self._set_domain(domain)
+                self._crashed = self._crashed or crashed
+                self._agent_there = self._agent_there or connected
         return True
 
     def _set_domain(self, domain: Any) -> None:

@@ -142,6 +142,14 @@ def test_status(
     files.console_log.write_text("[ 1.0] Kernel panic - not syncing: test\n")
     assert main(["status", "--name", "mine"]) == 0
     assert "host0: panicked" in capsys.readouterr().out
+    # A lab that cannot be read does not hide the others.
+    a_state("broken").save()
+    (run_directory / "broken" / "state.json").write_text("{")
+    assert main(["status"]) == 0
+    said = capsys.readouterr()
+    assert "lab mine: " in said.out
+    assert "famlab down --name broken" in said.err
+    assert main(["status", "--name", "broken"]) == 16
 
 
 def test_kill(run_directory: Path, guest_process: Fake, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from famlab_vm.console import Console, failures, is_panic, kernel_reports, panic_text, stages
+from famlab_vm.follow import Follower
 
 BOOT = """\
 [    1.467111] Run /usr/lib/famlab/init as init process
@@ -87,3 +88,19 @@ def test_boots_are_told_apart(tmp_path: Path) -> None:
     assert "second" in console.boot_text()
     assert "first" in console.text()
     assert "first" not in console.text(offset)
+
+
+def test_following_ends_with_the_file(tmp_path: Path) -> None:
+    """All that was written is given, as it comes, and the end comes when the file is removed."""
+    path = tmp_path / "console.log"
+    path.write_bytes(b"first")
+    with Follower(path) as follower:
+        chunks = follower.chunks()
+        assert next(chunks) == b"first"
+        with path.open("ab") as stream:
+            stream.write(b"second")
+        assert next(chunks) == b"second"
+        with path.open("ab") as stream:
+            stream.write(b"last")
+            path.unlink()
+        assert list(chunks) == [b"last"]

@@ -8,7 +8,8 @@ export FAMLAB_START := $(shell date +%s.%6N)
 # The scripts change directory, so relative names must not reach them.
 override export KERNEL := $(abspath $(KERNEL))
 override export KERNEL_SRC := $(abspath $(KERNEL_SRC))
-override export QEMU := $(abspath $(QEMU))
+# A plain name that is no file here is looked up in PATH.
+override export QEMU := $(if $(findstring /,$(QEMU))$(wildcard $(QEMU)),$(abspath $(QEMU)),$(QEMU))
 
 # The sources that build/host was made for; others after the clone was moved or copied.
 CONFIGURED = $(shell sed -n s/^CMAKE_HOME_DIRECTORY:INTERNAL=//p build/host/CMakeCache.txt 2>/dev/null)

@@ -86,14 +86,21 @@ check_archive() {
     rm -rf -- "$file"
 }
 
+# Of lines CODENAME RELEASE URI the first URI of this machine's release that is fetched.
+own_release() {
+    awk -v name="$(. /etc/os-release && printf %s "${VERSION_CODENAME:-}")" \
+        '($1 == name || $2 == name) && $3 !~ /^cdrom:/ { print $3; exit }'
+}
+
 check_network() {
     local uri
     if [ -n "${MIRROR:-}" ] && [ "$needs_tree" = true ] && [[ $MIRROR == http*://* ]]; then
         check_archive "${MIRROR%/}/dists/trixie/InRelease" "the mirror given with MIRROR="
     fi
+    # Of the sources the release's own: a CD-ROM or somebody's own archive has no such file.
     # shellcheck disable=SC2016  # apt expands it
-    uri=$(apt-get indextargets --format '$(REPO_URI)dists/$(RELEASE)/InRelease' \
-        'Created-By: Packages' 2>/dev/null | head -n1) || true
+    uri=$(apt-get indextargets --format '$(CODENAME) $(RELEASE) $(REPO_URI)dists/$(RELEASE)/InRelease' \
+        'Created-By: Packages' 2>/dev/null | own_release) || true
     [ -z "$uri" ] || check_archive "$uri" "the package archive of this machine"
 }
 

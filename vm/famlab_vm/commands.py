@@ -4,23 +4,27 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from famlab_vm import process
-from famlab_vm.errors import LabStateError, PrerequisiteMissing
+from famlab_vm.console import Console, is_panic
+from famlab_vm.errors import FamlabError, LabStateError, PrerequisiteMissing
 from famlab_vm.memory import remove_strays
 from famlab_vm.paths import (
     DRIVER_DIRECTORY,
     HOST_PACKAGES,
     Artifacts,
+    check_host_count,
     check_host_name,
     hint,
+    kernel_with_symbols,
 )
 from famlab_vm.progress import Progress
 from famlab_vm.remove import remove_tree
@@ -35,11 +39,15 @@ if TYPE_CHECKING:
     from famlab_vm.command import CommandRunner
     from famlab_vm.lab import Lab
 
+# Seconds to tell a host the size of the terminal; without effect if it takes longer.
+_SIZE_TIMEOUT = 10.0
+
 
 def up(args: argparse.Namespace) -> int:
     """Start a lab."""
     progress = Progress()
     directory = lab_directory(args.name)
+    check_host_count(args.hosts)
     topology = Topology.load(args.topology)
     workload = Workload.load(args.workload)
     artifacts = Artifacts.find(args.kernel, args.qemu, args.share)
@@ -212,6 +220,22 @@ def shell(args: argparse.Namespace) -> int:
     if not process.find_guests(files.directory):
         restart = hint("restart", args.name, args.host)
         raise LabStateError(f"{args.host} does not run; {restart} starts it")
+    if is_panic(Console(files.console_log).boot_text()):
+        raise LabStateError(
+            f"{args.host} has panicked; {hint('log', args.name, args.host)} shows why"
+        )
+    # QEMU serves one client of the socket; a second one would wait without a word. Held by socat.
+    lock = os.open(files.directory / "shell.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LabStateError(f"{args.host}: another `famlab shell` is open on it") from None
+    os.set_inheritable(lock, True)
+    if sys.stdin.isatty():
+        size = os.get_terminal_size(sys.stdin.fileno())
+        words = ["stty", "-F", "/dev/hvc0", "rows", str(size.lines), "cols", str(size.columns)]
+        with suppress(FamlabError):  # a shell of the wrong size is better than none
+            _runner(args).run(words, timeout=_SIZE_TIMEOUT)
     print(f"{args.host}: press Enter for a prompt; Ctrl-] leaves", file=sys.stderr)
     terminal = "STDIO,raw,echo=0,escape=0x1d" if sys.stdin.isatty() else "STDIO"
     arguments = ["socat", terminal, f"UNIX-CONNECT:{files.shell_socket}"]
@@ -283,7 +307,12 @@ def restart(args: argparse.Namespace) -> int:
 def gdb(args: argparse.Namespace) -> int:
     """Print how to attach gdb."""
     guest = _host_state(args).guest(args.host)
-    print(f"gdb -ex 'target remote {guest.files.gdb_socket}' {guest.kernel}")
+    symbols = kernel_with_symbols(guest.kernel)
+    if symbols is None:
+        symbols = Path("VMLINUX")
+        print(f"famlab: {guest.kernel} has no symbols for gdb, and no vmlinux is found beside it; "
+              "put in the name of its vmlinux", file=sys.stderr)
+    print(f"gdb -ex 'target remote {guest.files.gdb_socket}' {symbols}")
     return 0
 
 

@@ -17,7 +17,7 @@ from famlab_vm.errors import FamlabError, LabStateError, UsageError, WorkloadFai
 from famlab_vm.lock import LabLock
 from famlab_vm.machine import BOOT_TIMEOUT, Machine
 from famlab_vm.memory import create_memory, outside_directories, remove_memory, remove_strays
-from famlab_vm.paths import MAXIMUM_HOSTS, Artifacts, hint
+from famlab_vm.paths import Artifacts, check_host_count, hint
 from famlab_vm.remove import remove_tree
 from famlab_vm.state import LabState, lab_directory
 from famlab_vm.topology import Topology
@@ -73,8 +73,7 @@ class Lab:
         holds it already. Raises UsageError, LabStateError (a lab of this name is up),
         PrerequisiteMissing.
         """
-        if not 1 <= hosts <= MAXIMUM_HOSTS:
-            raise UsageError(f"hosts: found {hosts}; allowed: 1 to {MAXIMUM_HOSTS}")
+        check_host_count(hosts)
         if dax not in DAX_MODES:
             raise UsageError(f"dax: found {dax!r}; allowed: {', '.join(DAX_MODES)}")
         directory = lab_directory(name)

@@ -46,6 +46,13 @@ def hint(verb: str, lab: str, *words: str) -> str:
     return f"`{' '.join(['famlab', verb, *named, *words])}`"
 
 
+def check_host_count(count: int) -> int:
+    """Return `count` if a lab can have so many hosts. Raises UsageError."""
+    if not 1 <= count <= MAXIMUM_HOSTS:
+        raise UsageError(f"hosts: found {count}; allowed: 1 to {MAXIMUM_HOSTS}")
+    return count
+
+
 def check_host_name(name: str) -> str:
     """Return `name` if it can name a host. Raises UsageError."""
     if not _HOST_NAME.fullmatch(name):
@@ -142,3 +149,15 @@ def _existing(what: str, path: str, target: str, variable: str | None) -> Path:
     except (OSError, RuntimeError):
         other = f", or set {variable}=" if variable else ""
         raise PrerequisiteMissing(f"{what}: {path} is not there; run `{target}`{other}") from None
+
+
+def kernel_with_symbols(kernel: Path) -> Path | None:
+    """Return the vmlinux of a kernel: itself, or for a bzImage the one where make leaves it."""
+    for path in (kernel, kernel.parent / "vmlinux", kernel.parent / "../../../vmlinux"):
+        try:
+            with path.open("rb") as stream:
+                if stream.read(4) == b"\x7fELF":
+                    return path.resolve()
+        except OSError:
+            continue
+    return None

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import inspect
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,7 @@ def test_missing_package(
         (["exec", "host0", "--", "true"], 16, "not up"),
         (["exec", "hostx", "--", "true"], 2, "host0 to host7"),
         (["up", "--name", "Bad!"], 2, "a-z"),
+        (["up", "--hosts", "9", "--kernel", "/no/kernel"], 2, "1 to 8"),
         (["up", "--topology", "none"], 2, "one-device"),
         (["up", "--topology", "/no/such.yaml"], 2, "No such file"),
         (["up", "--workload", "none", "--kernel", "/no/kernel"], 15, "make kernel"),
@@ -162,13 +165,48 @@ def test_kill(run_directory: Path, guest_process: Fake, capsys: pytest.CaptureFi
     assert "host1 does not run" in capsys.readouterr().err
 
 
-def test_gdb_line(run_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """gdb prints a line that attaches to the host's socket with the host's kernel."""
-    a_state("mine").save()
+@pytest.mark.parametrize("place", ["vmlinux", "../../../vmlinux", None])
+def test_gdb_line(
+    run_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str | None
+) -> None:
+    """gdb prints a line that attaches to the host's socket, with a kernel that has symbols."""
+    boot = tmp_path / "arch" / "x86" / "boot"
+    boot.mkdir(parents=True)
+    (boot / "bzImage").write_bytes(b"MZ")
+    state = a_state("mine")
+    state.artifacts = replace(state.artifacts, kernel=boot / "bzImage")
+    state.save()
+    expected = "VMLINUX"
+    if place is not None:
+        (boot / place).write_bytes(b"\x7fELF")
+        expected = str((boot / place).resolve())
     assert main(["gdb", "host0", "--name", "mine"]) == 0
-    line = capsys.readouterr().out
-    assert f"target remote {run_directory}/mine/host0/gdb.sock" in line
-    assert line.rstrip().endswith("/a")
+    said = capsys.readouterr()
+    assert f"target remote {run_directory}/mine/host0/gdb.sock" in said.out
+    assert said.out.rstrip().endswith(f" {expected}")
+    assert ("bzImage has no symbols" in said.err) == (place is None)
+
+
+def test_shell_is_refused_where_it_would_hang(
+    run_directory: Path, guest_process: Fake, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A host that has panicked, and one whose shell somebody else has."""
+    monkeypatch.setattr("os.execvp", lambda *_: pytest.fail("a shell was started"))
+    state = a_state("mine")
+    state.save()
+    files = state.guest("host0").files
+    guest_process(files.directory)
+    files.directory.mkdir()
+    files.console_log.write_text("[ 1.0] ordinary\n")
+    with (files.directory / "shell.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert main(["shell", "host0", "--name", "mine"]) == 16
+        assert "another `famlab shell`" in capsys.readouterr().err
+    files.console_log.write_text("[ 1.0] Kernel panic - not syncing: test\n")
+    assert main(["shell", "host0", "--name", "mine"]) == 16
+    assert "`famlab log --name mine host0` shows why" in capsys.readouterr().err
+    assert run_directory
 
 
 def test_down_of_a_damaged_lab(run_directory: Path, guest_process: Fake) -> None:

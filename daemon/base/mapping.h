@@ -22,6 +22,13 @@ class Mapping {
   static Mapping shared(int fd, uint64_t length, bool writable);
   // Private zero-filled memory, reserved lazily.
   static Mapping anonymous(uint64_t length);
+  // Addresses without memory, which touching is a fault, from a multiple of `alignment` (a power
+  // of two of at least a page) on.
+  static Mapping reserved(uint64_t length, uint64_t alignment);
+
+  // Puts MAP_SHARED of [0, length) of `fd` at `offset` of the range. Throws Error with the errno of
+  // mmap, ERANGE for what is not inside the range.
+  void replace(uint64_t offset, int fd, uint64_t length, bool writable);
 
   // For a read-only mapping storing through data() is a fault; memory/ guards it.
   std::byte* data() const noexcept { return data_; }

@@ -66,11 +66,21 @@ std::string missing(Protocol protocol, const Offer& offer) {
   return "it is not known";
 }
 
+bool shares_devices(Protocol protocol) noexcept {
+  // The posted series holds a device exclusively for one connection.
+  return protocol != Protocol::kFmapV10;
+}
+
 std::optional<Protocol> best(const Offer& offer) {
   for (const Protocol protocol : kAll) {
     if (missing(protocol, offer).empty()) return protocol;
   }
   return std::nullopt;
+}
+
+std::optional<Protocol> best_for_mount(const Offer& offer) {
+  const auto protocol = best(offer);
+  return protocol && shares_devices(*protocol) ? protocol : std::nullopt;
 }
 
 InitAnswer init_answer(Protocol protocol) noexcept {

@@ -37,8 +37,14 @@ std::optional<Offer> parse_init(std::span<const std::byte> body, const Generatio
 // What this kernel lacks for a protocol; empty if it can be used.
 std::string missing(Protocol protocol, const Offer& offer);
 
+// Whether several connections can use a device at the same time. Where they cannot, a mount has no
+// room for the daemon's own window of superblock and log (memory/device_window.h).
+bool shares_devices(Protocol protocol) noexcept;
+
 // The best protocol of this kernel, in the order of the enumeration; nullopt if it has none.
 std::optional<Protocol> best(const Offer& offer);
+// The same of those that a mount can use.
+std::optional<Protocol> best_for_mount(const Offer& offer);
 
 // What an answer to FUSE_INIT must say to use a protocol.
 struct InitAnswer {

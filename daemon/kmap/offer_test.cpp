@@ -93,6 +93,9 @@ TEST(Best, InOrderOfPreference) {
   EXPECT_EQ(best(offer(uapi::kPassthrough | uapi::kBit43, kPosted)), Protocol::kFmapV10);
   EXPECT_EQ(best(offer(uapi::kPassthrough | uapi::kBit43)), std::nullopt);
   EXPECT_EQ(best(offer(0)), std::nullopt);
+  EXPECT_EQ(best_for_mount(offer(extent_map)), Protocol::kExtentMap);
+  EXPECT_EQ(best_for_mount(offer(uapi::kDaxFmap)), Protocol::kFmap);
+  EXPECT_EQ(best_for_mount(offer(uapi::kBit43, kPosted)), std::nullopt);
 }
 
 TEST(Release, IsParsedOrNewest) {

@@ -7,6 +7,10 @@
 
 namespace famfs::memory {
 
+// The driver whose devices have mmap, and the one whose devices file systems can use.
+inline constexpr const char* kDeviceDriver = "device_dax";
+inline constexpr const char* kFileSystemDriver = "fsdev_dax";
+
 // A dax device as sysfs and libdaxctl describe it.
 struct DaxDevice {
   std::string name;       // "dax0.0"

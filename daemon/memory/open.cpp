@@ -12,17 +12,22 @@
 #include "memory/dax_device.h"
 #include "memory/mapped_memory.h"
 #include "memory/noncoherent_memory.h"
+#include "memory/window_memory.h"
 
 namespace famfs::memory {
 namespace {
 
 std::unique_ptr<SharedMemory> open_device(const std::string& path, bool writable) {
   const DaxDevice device = describe_dax_device(path);
-  // In fsdev_dax the character device has no mmap; kmem has made the memory System RAM.
-  if (device.driver != "device_dax") {
-    throw base::Error(
-        ENXIO, "{} is bound to {}; allowed: device_dax, the driver whose devices can be mapped",
-        path, device.driver.empty() ? "no driver" : device.driver);
+  if (device.driver == kFileSystemDriver) {
+    // Its character device has no mmap; files in it do.
+    return std::make_unique<WindowMemory>(path, device.size, writable);
+  }
+  // kmem has made the memory System RAM.
+  if (device.driver != kDeviceDriver) {
+    throw base::Error(ENXIO, "{} is bound to {}; allowed: {} and {} (--set-daxmode chooses)", path,
+                      device.driver.empty() ? "no driver" : device.driver, kDeviceDriver,
+                      kFileSystemDriver);
   }
   const base::FileDescriptor file = base::open_file(path, writable ? O_RDWR : O_RDONLY);
   return std::make_unique<MappedMemory>(

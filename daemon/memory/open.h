@@ -14,7 +14,7 @@ enum class Access { kReadOnly, kReadWrite };
 
 enum class Backend {
   kAutomatic,    // device for a character device, file for a regular file
-  kDevice,       // a dax device bound to device_dax
+  kDevice,       // a dax device bound to device_dax or fsdev_dax
   kFile,         // a regular file, mapped shared
   kNoncoherent,  // a regular file as seen by a host with a cache of its own (for tests)
 };
@@ -23,8 +23,9 @@ enum class Backend {
 std::optional<Backend> parse_backend(std::string_view text) noexcept;
 
 // Opens `path`. Throws base::Error: the errno of a failed call; ENODEV for something that is
-// neither a dax device nor a regular file; ENXIO for a dax device whose driver cannot be mapped
-// (fsdev_dax, kmem, none), naming the driver found and the one allowed.
+// neither a dax device nor a regular file; ENXIO for a dax device with another driver (kmem, none),
+// naming it; EOPNOTSUPP for fsdev_dax with a kernel that maps no files. On fsdev_dax only what
+// reach() asks for is mapped, and EBUSY says that it is in use on this machine.
 std::unique_ptr<SharedMemory> open_memory(const std::string& path, Access access,
                                           Backend backend = Backend::kAutomatic);
 

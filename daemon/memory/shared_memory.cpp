@@ -26,12 +26,19 @@ Lines lines_of(uint64_t offset, uint64_t length) {
 }  // namespace
 
 SharedMemory::SharedMemory(std::string name, uint64_t size, bool writable)
-    : name_(std::move(name)), size_(size), writable_(writable) {}
+    : name_(std::move(name)), size_(size), reachable_(size), writable_(writable) {}
 
-void SharedMemory::check_range(uint64_t offset, uint64_t length, const char* what) const {
+void SharedMemory::check_on_device(uint64_t offset, uint64_t length, const char* what) const {
   if (base::range_within(offset, length, size_)) return;
   throw base::Error(ERANGE, "{}: {} of {} bytes at offset {} is outside the {} bytes there are",
                     name_, what, length, offset, size_);
+}
+
+void SharedMemory::check_range(uint64_t offset, uint64_t length, const char* what) const {
+  if (base::range_within(offset, length, reachable_)) return;
+  check_on_device(offset, length, what);
+  throw base::Error(ERANGE, "{}: {} of {} bytes at offset {} is outside the {} bytes in reach",
+                    name_, what, length, offset, reachable_);
 }
 
 void SharedMemory::check_writable(const char* what) const {

@@ -6,10 +6,18 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace famfs::memory {
 
 inline constexpr uint64_t kCacheLine = 64;
+
+// A file of this process that is a part of a device.
+struct SharedPart {
+  uint64_t offset = 0;  // on the device
+  uint64_t length = 0;
+  int fd = -1;
+};
 
 // What one SharedMemory has done since it was opened.
 struct Counters {
@@ -39,9 +47,20 @@ class SharedMemory {
 
   uint64_t size() const noexcept { return size_; }
   bool writable() const noexcept { return writable_; }
+  // Makes the bytes [0, length) usable, where only the start of the device is until asked for more
+  // (backend "window"). Throws ERANGE as all others, and what the kernel says against it. Not
+  // thread-safe: for use before other threads have this object.
+  virtual void reach(uint64_t length) { check_on_device(0, length, "reach"); }
+  // Whether all of the device can be used, so that file data can be moved through this object.
+  virtual bool reaches_files() const noexcept { return true; }
+
+  // The parts that it consists of where nobody else can map the device, without gaps from 0 on;
+  // otherwise empty.
+  virtual std::vector<SharedPart> share() const { return {}; }
+
   // The path it was opened by.
   const std::string& name() const noexcept { return name_; }
-  // "device", "file" or "noncoherent".
+  // "device", "window", "file" or "noncoherent".
   virtual const char* backend() const noexcept = 0;
 
   // Invalidates the lines of the range, then fences so that loads through the returned view happen
@@ -86,6 +105,11 @@ class SharedMemory {
   SharedMemory(std::string name, uint64_t size, bool writable);
   void set_base(std::byte* base) noexcept { base_ = base; }
   std::byte* base() const noexcept { return base_; }
+  // For a backend whose base() has fewer usable bytes than the device: how many.
+  void set_reachable(uint64_t length) noexcept { reachable_ = length; }
+  uint64_t reachable() const noexcept { return reachable_; }
+  // Throws ERANGE if the range is not wholly inside the device.
+  void check_on_device(uint64_t offset, uint64_t length, const char* what) const;
 
  private:
   // Offset and length are multiples of the line, inside the device rounded up to a line.
@@ -102,6 +126,7 @@ class SharedMemory {
 
   std::string name_;
   uint64_t size_;
+  uint64_t reachable_;
   bool writable_;
   std::byte* base_ = nullptr;
   std::atomic<uint64_t> lines_written_back_{0};

@@ -103,9 +103,11 @@ CheckReport check(memory::SharedMemory& memory, const CheckOptions& options) {
   }
   CheckReport report;
   const uint64_t readable = std::min(memory.size(), media::kSuperblockSize);
+  memory.reach(readable);
   auto superblock = media::decode_superblock(memory.acquire(0, readable), memory.size());
   add(report, std::move(superblock.findings));
   if (!superblock.value) return report;
+  memory.reach(media::file_space_offset(superblock.value->log_len));
   report.superblock = superblock.value;
   report.role =
       superblock.value->system_uuid == options.system_uuid ? Role::kMaster : Role::kClient;

@@ -19,13 +19,17 @@ media::Superblock load_superblock(memory::SharedMemory& memory) {
     throw base::Error(ENODATA, "{} has {} bytes, too few for a famfs", memory.name(),
                       memory.size());
   }
+  memory.reach(media::kSuperblockSize);
   const auto load = [&] {
     return media::decode_superblock(memory.acquire(0, media::kSuperblockSize), memory.size());
   };
   auto decoded = load();
   // Four lines may arrive one by one while mkfs writes them.
   if (!decoded.value) decoded = load();
-  if (decoded.value) return *std::move(decoded.value);
+  if (decoded.value) {
+    memory.reach(media::file_space_offset(decoded.value->log_len));
+    return *std::move(decoded.value);
+  }
   const std::string what = media::to_string(decoded.findings.front());
   if (!media::has_superblock_magic(memory.view(0, media::kSuperblockSize))) {
     throw base::Error(ENODATA, "{} has no famfs: {}", memory.name(), what);

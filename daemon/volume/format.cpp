@@ -65,6 +65,7 @@ void write_superblock(memory::SharedMemory& memory, const media::Superblock& sup
 
 media::Superblock format(memory::SharedMemory& memory, const FormatOptions& options) {
   check_size(memory, options.log_len);
+  memory.reach(media::file_space_offset(options.log_len));
   if (!options.force) refuse_existing(memory);
   // What is not overwritten below must not be a stale copy of another host's lines.
   memory.acquire(0, media::kSuperblockSize);
@@ -88,6 +89,7 @@ bool kill(memory::SharedMemory& memory, bool force) {
     throw base::Error(EINVAL, "killing the famfs on {} needs --force", memory.name());
   }
   if (!memory.writable()) throw base::Error(EROFS, "{} is opened read-only", memory.name());
+  memory.reach(memory::kCacheLine);
   const bool existed = media::has_superblock_magic(memory.acquire(0, memory::kCacheLine));
   if (existed) retire_superblock(memory);
   return existed;

@@ -30,6 +30,16 @@ std::string status(volume::Volume& volume, const fuse::Filesystem& filesystem,
                  volume::to_string(volume.role()), volume.superblock().fs_uuid.to_string(),
                  volume.superblock().system_uuid.to_string(),
                  method == nullptr ? "null" : json_string(std::string(method->name())));
+  if (method != nullptr) {
+    const mapping::Statistics told = method->statistics();
+    const kmap::Offer offer = filesystem.offer().value_or(kmap::Offer{});
+    fmt::format_to(to,
+                   "\"mapping\":{{\"method\":{},\"passed_over\":{},\"fuse\":\"{}.{}\","
+                   "\"offered\":\"{:#x}\",\"maps_told\":{},\"devices_told\":{},\"refused\":{}}},",
+                   json_string(std::string(method->name())), json_string(filesystem.passed_over()),
+                   offer.major, offer.minor, offer.flags, told.maps_told, told.devices_told,
+                   told.refused);
+  }
   fmt::format_to(to, "\"superseded\":{},", volume.superseded());
   fmt::format_to(to,
                  "\"log\":{{\"played\":{},\"next_index\":{},\"capacity\":{},\"skipped\":{},"

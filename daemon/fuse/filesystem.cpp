@@ -5,10 +5,12 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -103,17 +105,43 @@ void Filesystem::init(fuse_conn_info& connection) {
   // asks for a change of size first, which we refuse.
   connection.want &= ~static_cast<unsigned>(FUSE_CAP_ATOMIC_O_TRUNC);
   try {
-    method_ =
-        mapping::negotiate({connection.capable, connection.proto_major, connection.proto_minor},
-                           settings_.method, volume_);
-    method_->init(connection);
+    kmap::Offer offer{connection.proto_major, connection.proto_minor};
+    if (hook_.offer()) offer = *hook_.offer();
+    mapping::Choice choice = mapping::negotiate(offer, settings_.method, volume_);
+    choice.method->init(connection);
+    passed_over_ = std::move(choice.passed_over);
+    method_ = std::move(choice.method);
     published_.store(method_.get(), std::memory_order_release);
   } catch (const base::Error& error) {
-    method_.reset();
     negotiated(&error);
-    return;
   }
-  negotiated(nullptr);
+}
+
+kmap::InitAnswer Filesystem::init_answer() const {
+  return method_ ? method_->init_answer() : kmap::InitAnswer{};
+}
+
+void Filesystem::init_answered(int fuse_fd) noexcept {
+  // Without a method the mount is refused already.
+  if (!method_) return;
+  try {
+    method_->connected(fuse_fd);
+    negotiated(nullptr);
+  } catch (const base::Error& error) {
+    negotiated(&error);
+  } catch (const std::exception& error) {
+    const base::Error failure(EIO, error.what());
+    negotiated(&failure);
+  }
+}
+
+std::optional<std::vector<std::byte>> Filesystem::answer_unknown(const kmap::Request& request) {
+  if (!method_) return std::nullopt;
+  return method_->answer(request);
+}
+
+void Filesystem::withdraw() {
+  if (mapping::Method* method = published_.load(std::memory_order_acquire)) method->withdraw();
 }
 
 volume::RefreshResult Filesystem::refresh() {
@@ -293,7 +321,9 @@ void Filesystem::open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file)
     const auto tree = volume_.tree();
     require_file(*tree, node);
   }
-  method_->open(node, *file);
+  if (const std::uint64_t backing = method_->open(node, *file); backing != 0) {
+    MessageHook::name_backing(backing);
+  }
   fuse_reply_open(request, file);
 }
 
@@ -495,10 +525,22 @@ void Filesystem::ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, vo
         const tree::Node& file = require_file(*tree, node);
         body.size = file.size;
         body.chunk_size = file.map.chunk_size;
+        method_->name().copy(body.method, sizeof(body.method) - 1);
         body.extents = 0;
         for (const media::Extent& extent : file.map.extents) {
           if (body.extents == ioctl::kExtents) break;  // the format holds no more
           body.extent[body.extents++] = {extent.device_index, extent.offset, extent.length};
+        }
+      });
+      return;
+    case ioctl::kGetWindow:
+      answer_ioctl<ioctl::GetWindow>(request, in, in_size, out_size, [&](ioctl::GetWindow& body) {
+        body.device_size = volume_.memory().size();
+        body.pid = static_cast<std::uint32_t>(getpid());
+        body.parts = 0;
+        for (const memory::SharedPart& part : volume_.memory().share()) {
+          if (body.parts == ioctl::kWindowParts) break;  // superblock and log are two
+          body.part[body.parts++] = {part.offset, part.length, part.fd, 0};
         }
       });
       return;

@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
+#include "fuse/message_hook.h"
 #include "mapping/method.h"
 #include "volume/volume.h"
 
@@ -30,7 +33,7 @@ inline constexpr const char* kShadowAttribute = "user.famfs.shadow";
 // long as the mount: forget has nothing to do.
 //
 // Thread safety: init() runs before all others; the others at once from any number of threads.
-class Filesystem {
+class Filesystem final : private MessageClient {
  public:
   // `volume` must outlive this object.
   Filesystem(volume::Volume& volume, Settings settings);
@@ -40,12 +43,23 @@ class Filesystem {
   // For fuse_session_new() with this object as user data.
   static const fuse_lowlevel_ops& operations();
 
-  // Called once when the kernel has said what it offers: with null and method() set, or with what
+  // Called once when the kernel and this side are agreed: with null and method() set, or with what
   // stands against the mount.
   std::function<void(const base::Error*)> negotiated;
 
   // Null until the kernel has sent FUSE_INIT, and for ever if no method can be used. Takes no lock.
   const mapping::Method* method() const { return published_.load(std::memory_order_acquire); }
+  // Why no better method was taken. Constant from negotiated() on.
+  const std::string& passed_over() const { return passed_over_; }
+  // What the kernel said in FUSE_INIT. Constant from negotiated() on.
+  const std::optional<kmap::Offer>& offer() const { return hook_.offer(); }
+
+  // Every message of the session goes through it.
+  MessageHook& hook() { return hook_; }
+
+  // The file system was replaced: gives out no more maps. The caller makes the kernel drop what it
+  // has of the files afterwards.
+  void withdraw();
 
   // Reads new log entries now and logs what it met. Throws base::Error.
   volume::RefreshResult refresh();
@@ -79,6 +93,10 @@ class Filesystem {
  private:
   enum class Listing { kNames, kAttributes };
 
+  kmap::InitAnswer init_answer() const override;
+  void init_answered(int fuse_fd) noexcept override;
+  std::optional<std::vector<std::byte>> answer_unknown(const kmap::Request& request) override;
+
   void list(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, Listing listing);
   fuse_entry_param entry(const tree::Node& node) const;
   struct stat attributes(const tree::Node& node) const;
@@ -91,8 +109,10 @@ class Filesystem {
 
   volume::Volume& volume_;
   const Settings settings_;
+  MessageHook hook_{*this};
   std::unique_ptr<mapping::Method> method_;
-  std::atomic<const mapping::Method*> published_ = nullptr;  // method_, for other threads
+  std::atomic<mapping::Method*> published_ = nullptr;  // method_, for other threads
+  std::string passed_over_;
   std::atomic<bool> stop_logged_ = false;  // that the log cannot be followed further
 };
 

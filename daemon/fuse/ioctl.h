@@ -82,14 +82,34 @@ struct GetMap {
   std::uint64_t chunk_size;  // out: 0 for a contiguous file
   std::uint32_t extents;     // out: entries used in `extent`
   std::uint32_t reserved;
+  char method[24];          // out: how the kernel reaches them, as in -o method=, NUL-terminated
   Extent extent[kExtents];  // out: extents, or strips when chunk_size is not 0
 };
-static_assert(sizeof(GetMap) == 920);
+static_assert(sizeof(GetMap) == 944);
+
+// GET_WINDOW on any directory: the parts of the device that the daemon has mapped where nobody else
+// can map them (fsdev_dax), as descriptors of the daemon: /proc/PID/fd/FD for who may open those.
+inline constexpr std::size_t kWindowParts = 8;
+struct WindowPart {
+  std::uint64_t offset;  // bytes from the start of the device
+  std::uint64_t length;
+  std::int32_t fd;  // of the daemon
+  std::uint32_t reserved;
+};
+struct GetWindow {
+  Status status;
+  std::uint64_t device_size;  // out: bytes
+  std::uint32_t pid;          // out: of the daemon
+  std::uint32_t parts;        // out: entries used in `part`; 0 if the device itself can be mapped
+  WindowPart part[kWindowParts];
+};
+static_assert(sizeof(GetWindow) == 720);
 
 inline constexpr unsigned kType = 0xFA;
 inline constexpr unsigned kCreateFile = _IOWR(kType, 1, CreateFile);
 inline constexpr unsigned kMakeDirectory = _IOWR(kType, 2, MakeDirectory);
 inline constexpr unsigned kRefresh = _IOWR(kType, 3, Refresh);
 inline constexpr unsigned kGetMap = _IOWR(kType, 4, GetMap);
+inline constexpr unsigned kGetWindow = _IOWR(kType, 5, GetWindow);
 
 }  // namespace famfs::fuse::ioctl

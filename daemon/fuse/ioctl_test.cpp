@@ -13,7 +13,8 @@ TEST(Ioctl, NumbersAreFixed) {
   EXPECT_EQ(kCreateFile, 0xC278FA01U);
   EXPECT_EQ(kMakeDirectory, 0xC260FA02U);
   EXPECT_EQ(kRefresh, 0xC218FA03U);
-  EXPECT_EQ(kGetMap, 0xC398FA04U);
+  EXPECT_EQ(kGetMap, 0xC3B0FA04U);
+  EXPECT_EQ(kGetWindow, 0xC2D0FA05U);
 }
 
 TEST(Ioctl, LayoutIsFixed) {
@@ -23,7 +24,9 @@ TEST(Ioctl, LayoutIsFixed) {
   EXPECT_EQ(offsetof(CreateFile, mode), 536U);
   EXPECT_EQ(offsetof(CreateFile, name), 552U);
   EXPECT_EQ(offsetof(MakeDirectory, name), 528U);
-  EXPECT_EQ(offsetof(GetMap, extent), 536U);
+  EXPECT_EQ(offsetof(GetMap, method), 536U);
+  EXPECT_EQ(offsetof(GetMap, extent), 560U);
+  EXPECT_EQ(offsetof(GetWindow, part), 528U);
 }
 
 }  // namespace

@@ -42,9 +42,10 @@ void DaemonServed::init(fuse_conn_info& connection) {
   connection.want &= ~static_cast<unsigned>(FUSE_CAP_WRITEBACK_CACHE);
 }
 
-void DaemonServed::open(tree::NodeId /*id*/, fuse_file_info& answer) {
+std::uint64_t DaemonServed::open(tree::NodeId /*id*/, fuse_file_info& answer) {
   answer.direct_io = 1;
   answer.keep_cache = 0;
+  return 0;
 }
 
 void DaemonServed::read(fuse_req_t request, tree::NodeId id, std::uint64_t offset,

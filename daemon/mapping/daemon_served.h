@@ -25,7 +25,7 @@ class DaemonServed final : public Method {
   std::string_view name() const noexcept override { return kName; }
   std::string_view consequence() const noexcept override;
   void init(fuse_conn_info& connection) override;
-  void open(tree::NodeId id, fuse_file_info& answer) override;
+  std::uint64_t open(tree::NodeId id, fuse_file_info& answer) override;
   void read(fuse_req_t request, tree::NodeId id, std::uint64_t offset, std::size_t size) override;
   void write(fuse_req_t request, tree::NodeId id, std::uint64_t offset,
              std::span<const std::byte> data) override;

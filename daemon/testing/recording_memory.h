@@ -51,6 +51,10 @@ class RecordingMemory final : public memory::SharedMemory {
     return {mapping_->data() + offset, length};
   }
 
+  // Plays a device that the daemon can reach only a part of.
+  bool files_in_reach = true;
+  bool reaches_files() const noexcept override { return files_in_reach; }
+
   std::vector<Event> events;
   // Called for each event before it takes effect.
   std::function<void(const Event&)> on_event;

@@ -181,7 +181,7 @@ class Copier {
     } catch (const base::Error& error) {
       if (error.code() != EEXIST) throw;
     }
-    base::FileDescriptor target_fd = base::open_file(target, O_WRONLY);
+    base::FileDescriptor target_fd = base::open_file(target, O_RDWR);
     const std::uint64_t existing = regular_size(target_fd.get(), target);
     if (existing != size) {
       throw base::Error(EEXIST, "{} exists with {} bytes, {} has {}; a famfs file keeps its size",

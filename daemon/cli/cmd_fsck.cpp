@@ -10,7 +10,6 @@
 #include "base/system_uuid.h"
 #include "cli/commands.h"
 #include "cli/device.h"
-#include "memory/open.h"
 #include "volume/check.h"
 
 namespace famfs::cli {
@@ -25,6 +24,7 @@ struct Options {
   bool human = false;
   int verbose = 0;
   std::uint32_t buckets = 0;
+  bool set_daxmode = false;
 };
 
 void declare(CLI::App& app, Options& options) {
@@ -35,8 +35,9 @@ void declare(CLI::App& app, Options& options) {
   app.add_flag("-v,--verbose", options.verbose, "superblock and log fields too");
   add_number(app, "-B,--nbuckets", options.buckets, alloc::kMaxBuckets,
              "show how full each of N equal parts of the device is (1..64)");
+  app.add_flag("-M,--set-daxmode", options.set_daxmode, kSetDaxmodeHelp);
   accept_ignored_flags(app, {"-m,--mmap", "-r,--read", "-D,--nodax", "-f", "--fuse", "-F,--nofuse",
-                             "-M,--set-daxmode", "-L,--load-module"});
+                             "-L,--load-module"});
   app.footer("Reads only. Exit code: 0 clean, 1 usage or cannot open, 4 damage found.");
 }
 
@@ -51,9 +52,9 @@ std::optional<base::Uuid> identity() {
 }
 
 int work(const Options& options) try {
-  const std::string device = device_of(options.path);
-  const auto memory = memory::open_memory(device, memory::Access::kReadOnly);
-  const volume::CheckReport report = volume::check(*memory, {identity(), options.buckets, kSettle});
+  const ReadableDevice device = open_to_read(options.path, options.set_daxmode);
+  const volume::CheckReport report =
+      volume::check(*device.memory, {identity(), options.buckets, kSettle});
   fmt::print("{}", volume::format_report(report, {options.verbose > 0, options.human}));
   return report.clean() ? kExitOk : kExitDamage;
 } catch (const base::Error& error) {

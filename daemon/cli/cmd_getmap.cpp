@@ -29,7 +29,8 @@ void declare(CLI::App& app, Options& options) {
 }
 
 void print_map(const std::string& path, const fuse::ioctl::GetMap& map) {
-  fmt::print("File: {}\n\tsize: {}\n\textents: {}{}\n", path, map.size, map.extents,
+  fmt::print("File: {}\n\tsize: {}\n\tmethod: {}\n\textents: {}{}\n", path, map.size, map.method,
+             map.extents,
              map.chunk_size == 0 ? "" : fmt::format(" (strips, chunk size {})", map.chunk_size));
   for (std::uint32_t i = 0; i < map.extents && i < fuse::ioctl::kExtents; ++i) {
     const fuse::ioctl::Extent& extent = map.extent[i];
@@ -41,7 +42,8 @@ int work(const Options& options) {
   int code = kExitOk;
   for (const std::string& path : options.files) {
     try {
-      const fuse::ioctl::GetMap map = get_map(path);
+      fuse::ioctl::GetMap map = get_map(path);
+      map.method[sizeof(map.method) - 1] = '\0';
       if (!options.quiet) print_map(path, map);
     } catch (const base::Error& error) {
       if (!options.quiet) fmt::print(stderr, "famfs getmap: {}\n", error.what());

@@ -15,7 +15,6 @@
 #include "cli/shadow_tree.h"
 #include "media/finding.h"
 #include "media/path.h"
-#include "memory/open.h"
 #include "volume/check.h"
 
 namespace famfs::cli {
@@ -25,6 +24,7 @@ struct Options {
   std::vector<std::string> paths;
   bool dry_run = false;
   bool shadow_test = false;
+  bool set_daxmode = false;
   int verbose = 0;
   std::string shadow;
   std::string device;
@@ -41,7 +41,8 @@ void declare(CLI::App& app, Options& options) {
                "with --shadow: what exists there must say the same");
   app.add_option("-d,--daxdev", options.device,
                  "read this unmounted device (with --dryrun or --shadow)");
-  accept_ignored_flags(app, {"-m,--mmap", "-r,--read", "-c,--client", "-S", "-M,--set-daxmode"});
+  app.add_flag("-M,--set-daxmode", options.set_daxmode, kSetDaxmodeHelp);
+  accept_ignored_flags(app, {"-m,--mmap", "-r,--read", "-c,--client", "-S"});
   app.footer(
       "A mounted famfs takes new log entries by itself when a name is looked up; this does "
       "it now and says how many there were.\nExit code: 0 all played, 117 (EUCLEAN) stopped "
@@ -62,11 +63,12 @@ void print_entry(const media::LogEntry& entry) {
 
 // Reads the whole log without the daemon; `shadow` takes its entries, when there is one.
 int play_device(const Options& options, const std::string& path, ShadowTree* shadow) {
-  const auto memory = memory::open_memory(device_of(path), memory::Access::kReadOnly);
-  const volume::ReplayReport report = volume::replay(*memory, [&](const media::LogEntry& entry) {
-    if (options.verbose > 0) print_entry(entry);
-    if (shadow != nullptr) shadow->play(entry, options.shadow_test);
-  });
+  const ReadableDevice device = open_to_read(path, options.set_daxmode);
+  const volume::ReplayReport report =
+      volume::replay(*device.memory, [&](const media::LogEntry& entry) {
+        if (options.verbose > 0) print_entry(entry);
+        if (shadow != nullptr) shadow->play(entry, options.shadow_test);
+      });
   for (const media::Finding& notice : report.notices) {
     fmt::print(stderr, "famfs logplay: skipped: {}\n", media::to_string(notice));
   }

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/daemon_options.h"
 #include "cli/daemon_process.h"
+#include "cli/device.h"
 #include "cli/mounts.h"
 
 namespace famfs::cli {
@@ -30,6 +31,7 @@ struct Options {
   bool standalone = false;
   bool dummy = false;
   bool remount = false;
+  bool set_daxmode = false;
   bool read = false;
   bool mmap = false;
   int verbose = 0;
@@ -53,13 +55,14 @@ void declare(CLI::App& app, Options& options) {
                  "directory for the daemon's log and control socket, instead of one of its own");
   app.add_flag("-d,--debug", options.debug, "the daemon logs every FUSE message; one thread");
   app.add_flag("-v,--verbose", options.verbose, "say more");
+  app.add_flag("-M,--set-daxmode", options.set_daxmode, kSetDaxmodeHelp);
   app.add_flag("-F,--nofuse", options.standalone, "not available: famfs here is a FUSE daemon");
   app.add_flag("-D,--dummy", options.dummy, "not needed: the daemon reads the device itself");
   app.add_flag("-R,--remount", options.remount)->group("");
   app.add_flag("-r,--read", options.read)->group("");
   app.add_flag("-m,--mmap", options.mmap)->group("");
   app.add_option("-c,--cache", options.cache)->group("");
-  accept_ignored_flags(app, {"-f,--fuse", "-b", "-L,--load-module", "-M,--set-daxmode"});
+  accept_ignored_flags(app, {"-f,--fuse", "-b", "-L,--load-module"});
   app.footer(mount_option_help());
 }
 
@@ -120,6 +123,7 @@ int work(const Options& options) {
     arguments.insert(arguments.end(), {"-o", option});
   };
   if (options.timeout_option->count() != 0) add(fmt::format("timeout={}", options.timeout));
+  if (options.set_daxmode) add("set_daxmode");
   if (options.no_default_permissions) add("no_default_permissions");
   if (!options.shadow.empty()) arguments.insert(arguments.end(), {"--run-dir", options.shadow});
   if (options.debug) arguments.emplace_back("-d");

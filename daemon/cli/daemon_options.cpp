@@ -44,11 +44,16 @@ constexpr auto kOptions = std::to_array<Option>({
        }
        options.backend = *backend;
      }},
-    {"method=", "mapping method to use instead of the best that the kernel has: daemon-served",
+    {"method=",
+     "mapping method to use instead of the best that kernel and device have: extent-map, fmap, "
+     "fmap-v10, daemon-served",
      [](DaemonOptions& options, const std::string& value) {
        mapping::check_method_name(value);
        options.method = value;
      }},
+    {"set_daxmode",
+     "give the dax device to the driver that the method needs, until it is unmounted",
+     [](DaemonOptions& options, const std::string&) { options.set_daxmode = true; }},
     {"timeout=", "seconds that the kernel keeps names and attributes (default one year)",
      [](DaemonOptions& options, const std::string& value) {
        options.timeout_seconds = static_cast<double>(number("timeout=", value, kMaxTimeout));

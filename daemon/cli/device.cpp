@@ -1,14 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/device.h"
 
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/file_descriptor.h"
+#include "cli/mount_client.h"
 #include "cli/mounts.h"
+#include "kmap/private_mount.h"
+#include "mapping/daemon_served.h"
+#include "memory/dax_device.h"
 
 namespace famfs::cli {
+namespace {
+
+bool is_character_device(const std::string& path) {
+  struct stat attributes = {};
+  if (stat(path.c_str(), &attributes) != 0) throw base::system_error("cannot open " + path);
+  return S_ISCHR(attributes.st_mode);
+}
+
+// Nothing, for who may not ask the kernel.
+kmap::Offer kernels_offer() { return kmap::probe_kernel().value_or(kmap::Offer{}); }
+
+// The kernel kills who has the device mapped, so nobody may.
+void require_unused(const std::string& device) {
+  require_unmounted(device, "given to another driver");
+  const base::FileDescriptor fd = base::open_file(device, O_RDONLY);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    throw base::Error(EBUSY, "{} is in use by its master on this machine; unmount it first",
+                      device);
+  }
+}
+
+Loan lend(const std::string& device, const char* driver) {
+  if (memory::describe_dax_device(device).driver == driver) return nullptr;
+  require_unused(device);
+  return std::make_unique<memory::DaxDriverLoan>(
+      device, driver, [](const std::string& trouble) { spdlog::error("{}", trouble); });
+}
+
+}  // namespace
 
 std::string device_of(const std::string& path) {
   if (const auto mount = mount_of_path(path)) return mount->source;
@@ -31,6 +68,38 @@ void require_unmounted(const std::string& device, const std::string& what) {
                       "give the mount point",
                       device, mount->target, what);
   }
+}
+
+Loan lend_for_tools(const std::string& device) {
+  if (!is_character_device(device)) return nullptr;
+  const std::string driver = memory::describe_dax_device(device).driver;
+  if (driver == memory::kFileSystemDriver && kmap::best(kernels_offer())) return nullptr;
+  return lend(device, memory::kDeviceDriver);
+}
+
+Loan lend_for_mount(const std::string& device, std::string_view method) {
+  if (!is_character_device(device)) return nullptr;
+  const bool mapped = method.empty() ? kmap::best_for_mount(kernels_offer()).has_value()
+                                     : method != mapping::DaemonServed::kName;
+  return lend(device, mapped ? memory::kFileSystemDriver : memory::kDeviceDriver);
+}
+
+ReadableDevice open_to_read(const std::string& path, bool set_daxmode) {
+  const std::string device = device_of(path);
+  if (const auto mount = mount_of_path(path)) {
+    try {
+      if (auto shared = MountedDirectory(mount->target).window()) {
+        return {nullptr, std::move(shared)};
+      }
+    } catch (const base::Error& error) {
+      // A mount that does not answer, as its daemon is dead or its file system was replaced.
+      spdlog::debug("{}", error.what());
+    }
+    return {nullptr, memory::open_memory(device, memory::Access::kReadOnly)};
+  }
+  Loan loan = set_daxmode ? lend_for_tools(device) : nullptr;
+  auto memory = memory::open_memory(device, memory::Access::kReadOnly);
+  return {std::move(loan), std::move(memory)};
 }
 
 }  // namespace famfs::cli

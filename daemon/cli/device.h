@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <string>
+#include <string_view>
+
+#include "memory/dax_driver.h"
+#include "memory/open.h"
 
 namespace famfs::cli {
 
@@ -13,5 +18,27 @@ std::string device_of(const std::string& path);
 // Throws base::Error with EBUSY when `device` is mounted in this mount name space. `what` is done
 // with it, for the message.
 void require_unmounted(const std::string& device, const std::string& what);
+
+// What --set-daxmode does: gives a dax device that is not mounted to the driver it is best used
+// with, until the loan ends. Null for a plain file, and where it has that driver already. Throws
+// base::Error: EBUSY for a mounted device.
+using Loan = std::unique_ptr<memory::DaxDriverLoan>;
+// For access without a mount: the driver it has, unless this kernel has no use for that.
+Loan lend_for_tools(const std::string& device);
+// For a mount by `method` (empty: the best).
+Loan lend_for_mount(const std::string& device, std::string_view method);
+
+// Superblock and log of what `path` means, as device_of(), for reading: over the daemon's own
+// window where the device of a mount cannot be mapped a second time.
+struct ReadableDevice {
+  Loan loan;
+  std::unique_ptr<memory::SharedMemory> memory;  // given up before the loan ends
+};
+ReadableDevice open_to_read(const std::string& path, bool set_daxmode);
+
+// For --help of who has the option.
+inline constexpr const char* kSetDaxmodeHelp =
+    "give the dax device to the driver that this needs (device_dax or fsdev_dax); it gets its "
+    "former one back at the end";
 
 }  // namespace famfs::cli

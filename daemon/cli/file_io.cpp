@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file_descriptor.h"
 #include "base/test_pattern.h"
+#include "memory/file_lines.h"
 
 namespace famfs::cli {
 namespace {
@@ -98,10 +99,12 @@ std::size_t read_full(int fd, const std::string& path, std::span<std::byte> data
 
 void flush_file(int fd, const std::string& path) {
   if (fsync(fd) != 0) throw_errno("flush", path);
+  // Where the kernel maps the file to memory, nobody but who has it mapped can reach its lines.
+  memory::drop_lines_of_file(fd, path);
 }
 
 void fill_random(const std::string& path, std::uint32_t seed) {
-  const base::FileDescriptor fd = base::open_file(path, O_WRONLY);
+  const base::FileDescriptor fd = base::open_file(path, O_RDWR);
   base::TestPattern pattern(seed);
   for_each_piece(regular_size(fd.get(), path),
                  [&](std::span<std::byte> buffer, std::uint64_t offset) {

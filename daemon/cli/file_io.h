@@ -22,7 +22,8 @@ void write_all(int fd, const std::string& path, std::span<const std::byte> data,
 std::size_t read_full(int fd, const std::string& path, std::span<std::byte> data,
                       std::uint64_t offset);
 
-// Writes the file back to shared memory and drops what this host has cached of it (fsync(2)).
+// Writes the file back to shared memory and drops what this host has cached of it: fsync(2), and
+// the lines themselves where the kernel maps it. The descriptor is open for reading.
 void flush_file(int fd, const std::string& path);
 
 // Fills the file `path` with the pattern of `seed` (base::TestPattern) and flushes it.

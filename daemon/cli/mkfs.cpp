@@ -16,6 +16,7 @@
 #include "base/size_units.h"
 #include "base/system_uuid.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/mounts.h"
 #include "media/layout.h"
 #include "memory/open.h"
@@ -32,6 +33,7 @@ struct Options {
   std::string device;
   bool force = false;
   bool kill = false;
+  bool set_daxmode = false;
   std::uint64_t log_length = media::kMinimumLogLength;
   int verbose = 0;
 };
@@ -46,7 +48,8 @@ void declare(CLI::App& app, Options& options) {
   cli::add_size(app, "-l,--loglen", options.log_length,
                 "bytes of log: a power of two, at least 8m (default 8m, 15420 entries)");
   app.add_flag("-v,--verbose", options.verbose, "show all fields");
-  cli::accept_ignored_flags(app, {"-D,--nodax", "-M,--set-daxmode", "-F,--nofuse", "--fuse"});
+  app.add_flag("-M,--set-daxmode", options.set_daxmode, cli::kSetDaxmodeHelp);
+  cli::accept_ignored_flags(app, {"-D,--nodax", "-F,--nofuse", "--fuse"});
   app.footer(
       "Exit code: 0 done, 1 usage or cannot write the device, 2 refused because something is "
       "there.");
@@ -65,6 +68,8 @@ base::FileDescriptor lock_against_master(const std::string& device) {
 
 int make(const Options& options) {
   const std::string device = cli::canonical(options.device);
+  // Before the lock, which is on the device's node: that goes away with the driver.
+  const cli::Loan loan = options.set_daxmode ? cli::lend_for_tools(device) : nullptr;
   const base::FileDescriptor lock = lock_against_master(device);
   const auto memory = memory::open_memory(device, memory::Access::kReadWrite);
   if (options.kill) {

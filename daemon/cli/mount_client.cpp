@@ -8,8 +8,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "base/error.h"
+#include "memory/window_memory.h"
 
 namespace famfs::cli {
 namespace {
@@ -78,6 +80,19 @@ fuse::ioctl::Refresh MountedDirectory::refresh() {
   fuse::ioctl::Refresh request{};
   exchange(fd_.get(), fuse::ioctl::kRefresh, path_, request);
   return request;
+}
+
+std::unique_ptr<memory::SharedMemory> MountedDirectory::window() {
+  fuse::ioctl::GetWindow request{};
+  exchange(fd_.get(), fuse::ioctl::kGetWindow, path_, request);
+  if (request.parts == 0) return nullptr;
+  std::vector<memory::SharedPart> parts;
+  for (std::uint32_t i = 0; i < request.parts && i < fuse::ioctl::kWindowParts; ++i) {
+    const fuse::ioctl::WindowPart& part = request.part[i];
+    parts.push_back({part.offset, part.length, part.fd});
+  }
+  return std::make_unique<memory::WindowMemory>(path_, request.device_size,
+                                                static_cast<int>(request.pid), parts);
 }
 
 fuse::ioctl::GetMap get_map(const std::string& path) {

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "base/file_descriptor.h"
 #include "fuse/ioctl.h"
+#include "memory/shared_memory.h"
 
 namespace famfs::cli {
 
@@ -37,6 +39,8 @@ class MountedDirectory {
                    const Interleave& interleave);
   void make_directory(const std::string& name, const Ownership& ownership);
   fuse::ioctl::Refresh refresh();
+  // Superblock and log as the daemon has them mapped; null where the device itself can be opened.
+  std::unique_ptr<memory::SharedMemory> window();
 
   const std::string& path() const { return path_; }
 

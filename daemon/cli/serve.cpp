@@ -15,6 +15,7 @@
 
 #include "base/file_descriptor.h"
 #include "base/system_uuid.h"
+#include "cli/device.h"
 #include "cli/mounts.h"
 #include "control/logging.h"
 #include "control/run_directory.h"
@@ -23,6 +24,7 @@
 #include "fuse/filesystem.h"
 #include "fuse/identity_watch.h"
 #include "fuse/session.h"
+#include "mapping/daemon_served.h"
 #include "volume/volume.h"
 
 namespace famfs::cli {
@@ -71,12 +73,17 @@ fuse::SessionOptions session_options(const DaemonOptions& options, const std::st
   return session;
 }
 
-std::string describe(const volume::Volume& volume, const mapping::Method& method,
+std::string describe(const volume::Volume& volume, const fuse::Filesystem& filesystem,
                      const volume::RefreshResult& replayed, const std::string& device,
                      const std::string& mount_point, const std::string& identity_problem) {
+  const mapping::Method& method = *filesystem.method();
   std::string text =
       fmt::format("{} at {}: {}, mapping method {}: {}\n", device, mount_point,
                   volume::to_string(volume.role()), method.name(), method.consequence());
+  // Said aloud where something better exists; silent where it was the wish, or all there is.
+  if (method.name() == mapping::DaemonServed::kName && !filesystem.passed_over().empty()) {
+    text += fmt::format("no mapping by the kernel: {}\n", filesystem.passed_over());
+  }
   if (!identity_problem.empty()) {
     text += fmt::format("warning: this host counts as a client: {}\n", identity_problem);
   }
@@ -98,6 +105,7 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
   control::open_log(run.log_path(), options.foreground);
   if (options.debug) control::set_log_level(control::kLogLevels - 1);
 
+  const Loan loan = options.set_daxmode ? lend_for_mount(source, options.method) : nullptr;
   base::FileDescriptor lock;
   std::string identity_problem;
   const auto volume = volume::Volume::open(
@@ -117,7 +125,7 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
       session.stop();
       return;
     }
-    const std::string text = describe(*volume, *filesystem.method(), volume->last_refresh(), source,
+    const std::string text = describe(*volume, filesystem, volume->last_refresh(), source,
                                       options.mount_point, identity_problem);
     spdlog::info("mounted {}", std::string_view(text).substr(0, text.size() - 1));
     if (ready(text)) return;
@@ -135,6 +143,8 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
           "{} was formatted anew (or killed) since this mount; its files are gone, every "
           "operation answers ESTALE until it is unmounted and mounted again",
           source);
+      // First no new maps, then the old ones: none can slip in between.
+      filesystem.withdraw();
       session.forget_contents(volume->space().nodes());
     });
     session.run();

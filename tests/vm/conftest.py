@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from famfs_verbs import Famfs
@@ -21,6 +22,7 @@ from famlab_vm.machine import DaxDevice
 from support import plugin
 from vm.cluster import Cluster
 from vm.labs import LabKeeper, Shape, TestLab, run_directory, shapes
+from vm.mapping import METHODS, Probe, compile_probe, require_method
 
 _FAILED = pytest.StashKey[bool]()
 
@@ -115,6 +117,36 @@ def cluster(lab: TestLab, devices: list[DaxDevice]) -> Iterator[Cluster]:
     cluster.make_and_mount()
     yield cluster
     cluster.umount_all()
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """The program that maps files, compiled for guests."""
+    return compile_probe(run_directory())
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    """The mapping methods of a kernel with ours."""
+    return str(request.param)
+
+
+@pytest.fixture
+def mapped(lab: TestLab, devices: list[DaxDevice], method: str) -> Iterator[Cluster]:
+    """A fresh famfs on the first device, mounted on every host by one method of the kernel."""
+    require_method(lab.hosts[0], devices[0].path, method)
+    cluster = Cluster(lab, devices[0].path)
+    for famfs in cluster.all:
+        famfs.mount_options = ("-o", f"method={method}")
+    cluster.make_and_mount()
+    yield cluster
+    cluster.umount_all()
+
+
+@pytest.fixture
+def probes(mapped: Cluster, program: Path) -> list[Probe]:
+    """The program on every host."""
+    return [Probe(host, program) for host in mapped.lab.hosts]
 
 
 @pytest.fixture

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the mapping suite uses: the program that maps files, and the kernel's counters."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import subprocess
+from pathlib import Path
+
+from famfs_verbs import MEBI, Famfs
+from support import paths
+from support.machine import Outcome
+from support.skips import missing_feature
+from vm.labs import LabHost
+
+METHODS = ("extent-map", "fmap")
+SOURCE = paths.TESTS / "vm" / "probe" / "mapprobe.cpp"
+PROGRAM = "/run/mapprobe"
+STATISTICS = "/sys/kernel/debug/fuse_dax/stats"
+
+# The two kinds of file, as `famfs creat` and `famfs cp` make them.
+KINDS: dict[str, tuple[str, ...]] = {
+    "contiguous": (),
+    "interleaved": ("--nstrips", "3", "--nbuckets", "4", "--chunksize", "2M"),
+}
+
+
+def compile_probe(directory: Path) -> Path:
+    """Compiles the program for guests, whose C library may be another: statically."""
+    compiler = shutil.which("g++")
+    assert compiler, "g++ is missing"
+    program = directory / "mapprobe"
+    words = [compiler, "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-static"]
+    subprocess.run([*words, "-o", str(program), str(SOURCE)], check=True)
+    return program
+
+
+class Probe:
+    """The program on one host."""
+
+    def __init__(self, host: LabHost, program: Path) -> None:
+        self.host = host
+        host.guest.push(program, PROGRAM)
+
+    def run(self, *words: object, check: bool = True, timeout: float = 300) -> Outcome:
+        return self.host.run([PROGRAM, *map(str, words)], check=check, timeout=timeout)
+
+    def ask(self, name: str, *words: object) -> str:
+        """What the process that holds a file answers."""
+        return self.run("ask", f"/run/{name}.sock", *words).stdout.decode().strip()
+
+    def hold(self, name: str, path: str, *, touch: bool = False) -> Held:
+        """A process that has the file open and mapped, and touched every page if asked to."""
+        self.run("hold", f"/run/{name}.sock", path, *(["touch"] if touch else []))
+        return Held(self, name)
+
+
+class Held:
+    """A file that a process of a guest holds mapped. As a context it ends with the block."""
+
+    def __init__(self, probe: Probe, name: str) -> None:
+        self.probe, self.name = probe, name
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.probe.run("ask", f"/run/{self.name}.sock", "end", check=False)
+
+    def ask(self, *words: object) -> str:
+        return self.probe.ask(self.name, *words)
+
+
+# What this session's kernel has, by method; all hosts of all labs boot the same one.
+_offered: dict[str, bool] = {}
+
+
+def offers(host: LabHost, device: str, method: str) -> bool:
+    """Whether the kernel has the method: tried on the device, which is made anew for it."""
+    if method not in _offered:
+        # --set-daxmode: the question is about the kernel, whatever driver has the device.
+        host.run(["mkfs.famfs", "--force", "--set-daxmode", device])
+        host.run(["mkdir", "-p", "/mnt/offers"])
+        words = ["famfs", "mount", "--set-daxmode", "-o", f"method={method}", device, "/mnt/offers"]
+        tried = host.run(words, check=False)
+        if tried.returncode == 0:
+            host.run(["famfs", "umount", "/mnt/offers"])
+        else:
+            assert tried.returncode == errno.EOPNOTSUPP, tried.text
+            assert "the kernel does not offer" in tried.text or "cannot map files" in tried.text
+        _offered[method] = tried.returncode == 0
+    return _offered[method]
+
+
+def require_method(host: LabHost, device: str, method: str = "") -> None:
+    """Skips where the kernel does not have the method, or has none if no name is given."""
+    wanted = (method,) if method else METHODS
+    if not any(offers(host, device, name) for name in wanted):
+        missing_feature("kernel mapping", f"this kernel does not offer {' or '.join(wanted)}")
+
+
+def counters(host: LabHost) -> dict[str, int]:
+    """The kernel's counters since boot."""
+    lines = host.run(["cat", STATISTICS]).stdout.decode().splitlines()
+    return {name: int(value) for name, value in (line.split() for line in lines)}
+
+
+def make(master: Famfs, name: str, size: int, kind: str) -> None:
+    master.creat(name, size, *KINDS[kind])
+
+
+ODD_SIZE = 9 * MEBI + 123

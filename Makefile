@@ -26,6 +26,7 @@ make lint-tree        build/lint-tree, the checkers
 make kernel           build/kernel
 make image            build/image, the guests' root file system
 make guest            build/guest/bin, the programs as the guests run them
+make guest-tests      build/guest/tests, the tests' own programs for guests
 make lab              all of these, and what vm/famlab needs of the machine
 
 make clean            remove build/
@@ -36,7 +37,7 @@ KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=NAME  another kernel (kernel-config/bui
 QEMU=FILE MIRROR=URI FAMLAB_CACHE=DIR           another emulator, Debian mirror, cache
 endef
 
-.PHONY: host test test-vm bench lint tree lint-tree kernel image guest lab clean distclean help
+.PHONY: host test test-vm bench lint tree lint-tree kernel image guest guest-tests lab clean distclean help
 host: need-build
 	@test -e build/host/build.ninja && test "$(CONFIGURED)" -ef daemon || { rm -rf build/host && \
 		cmake --log-level=WARNING -S daemon -B build/host -G Ninja; }
@@ -47,10 +48,10 @@ test: need-test host
 	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider vm/tests
 	@tests/run host
 
-test-vm: lab
+test-vm: lab guest-tests
 	@tests/run vm
 
-bench: lab
+bench: lab guest-tests
 	@tests/run bench $(if $(SUITE),-k '$(SUITE)')
 
 lint: need-tree
@@ -73,6 +74,10 @@ image: tree
 
 guest: tree
 	@images/build-guest.sh
+
+# The tests' own programs for guests.
+guest-tests: tree
+	@images/build-guest.sh tests/guest tests
 
 clean:
 	rm -rf build

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from famlab_vm import Connection, Lab, Topology
+from famlab_vm import Artifacts, Connection, Lab, Topology
 from famlab_vm import Machine as Guest
 from famlab_vm.errors import AgentError, CommandTimeout, LabStateError
 from support import paths, plugin
@@ -178,8 +178,15 @@ class LabKeeper:
         self._kept: TestLab | None = None
         self._started = 0
 
-    def start(self, shape: Shape, *, kernel_arguments: str = "", timeout: float = 240) -> TestLab:
-        """A lab of its own; the caller gives it to end()."""
+    def start(
+        self,
+        shape: Shape,
+        *,
+        kernel: Path | None = None,
+        kernel_arguments: str = "",
+        timeout: float = 240,
+    ) -> TestLab:
+        """A lab of its own, of the chosen kernel or another; the caller gives it to end()."""
         self._started += 1
         name = f"t{self._started}"
         plugin.adopt(run_directory() / name)
@@ -189,6 +196,7 @@ class LabKeeper:
             Topology.load(shape.topology),
             hosts=shape.hosts,
             dax=shape.dax,
+            artifacts=Artifacts.find(str(kernel)) if kernel is not None else None,
             kernel_arguments=kernel_arguments,
         )
         started = TestLab(shape, lab)

@@ -1,73 +1,118 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contract: the kernel side of the mapping methods, without famfs. mapsrv is a FUSE server and its
-user in one program: it serves right and wrong maps, and says what did not come out right.
+"""Contract: the kernel side of the mapping methods, without famfs. mapsrv (tests/guest) is a FUSE
+server and its user in one program: it gives right and wrong maps, withdraws them, makes memory
+fail, and says what did not come out right.
 """
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
+from famlab_vm import Artifacts
 from famlab_vm.machine import DaxDevice
-from support import paths
+from support import guest, paths, troubles
 from support.skips import missing_feature
 from vm.labs import LabHost, LabKeeper, Shape, TestLab
 
-SOURCE = Path(__file__).parent / "mapsrv" / "mapsrv.c"
-# What a memory error that is made on purpose does not print.
-COMPLAINT = re.compile(r"WARNING:|BUG|Oops|Call Trace|KASAN|INFO: |possible .* locking|suspicious")
+EXIT_NOT_OFFERED = 77
+
+BOTH = [
+    "access", "pmd", "copy-to-itself", "ends", "sharing", "exec", "interleave", "many",
+    "wrong-maps", "withdraw", "changed-size", "disconnect", "no-rawio",
+]  # fmt: skip
+GROUPS = {
+    "a": [*BOTH, "large-map", "registration", "withdrawn-early"],
+    "e": [*BOTH, "wrong-use", "backing-ids"],
+}
+# The kernel reports these on its console, in words that are a complaint anywhere else.
+MEMORY_ERRORS = ["failure", "unbind"]
+METHODS = sorted(GROUPS)
 
 
-@pytest.fixture(scope="session")
-def mapsrv() -> Path:
-    """The program, compiled for the guests."""
-    program = paths.BUILD / "mapsrv" / "mapsrv"
-    program.parent.mkdir(exist_ok=True)
-    warnings = "-Wall -Wextra -Werror -Wno-unused-result -Wno-sign-compare".split()
-    warnings += ["-Wno-format-zero-length", "-Wno-stringop-overflow"]
-    gcc = ["gcc", "-std=gnu17", "-O1", *warnings, "-static", "-pthread"]
-    subprocess.run(
-        [paths.REPOSITORY / "setup/in-tree", "--", *gcc, "-o", program, SOURCE], check=True
-    )
-    return program
-
-
-def has_methods(host: LabHost) -> bool:
-    return host.run(["test", "-d", "/sys/kernel/debug/fuse_dax"], check=False).returncode == 0
-
-
-@pytest.mark.expects_kernel_trouble("memory errors are made on purpose")
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("method", ["a", "e"])
-@pytest.mark.shapes(
-    hosts=(1,), dax=("fsdev_dax",), topologies=("one-device", "two-bridges", "switch"), only=True
-)
-def test_kernel_mapping_method(
-    keeper: LabKeeper, lab: TestLab, devices: list[DaxDevice], mapsrv: Path, method: str,
-    shape: Shape,
-) -> None:
-    """File maps (a) and backing maps (e): access, wrong maps, withdrawal, failure, removal."""
-    host = lab.hosts[0]
-    if not has_methods(host):
-        missing_feature("mapping methods", "no fuse_dax in the debugfs of this kernel")
-    host.guest.push(mapsrv, "/run/mapsrv")
-    before = len(host.guest.dmesg().splitlines())
-    done = host.run(
-        ["/run/mapsrv", method, *(device.path for device in devices[:2])], timeout=800, check=False
-    )
-    log = host.guest.dmesg().splitlines()[before:]
+def run_group(host: LabHost, method: str, group: str, devices: list[DaxDevice]) -> None:
+    paths_of_devices = [device.path for device in devices[:2]]
+    words = [guest.program("mapsrv"), method, group, *paths_of_devices]
+    done = host.run(words, timeout=500, check=False)
+    if done.returncode == EXIT_NOT_OFFERED:
+        missing_feature(f"mapping method {method}", done.text.strip())
     assert done.returncode == 0, done.text
-    assert not [line for line in log if COMPLAINT.search(line)]
-    keeper.drop()  # pages of its guest are marked as failed
 
 
-@pytest.mark.shapes(hosts=(1,))
-def test_kernel_unit_tests_passed(lab: TestLab, shape: Shape) -> None:
-    """A kernel with KUnit has run the tests of the series at boot, and none failed."""
-    log = lab.hosts[0].guest.dmesg()
-    if "KTAP version" not in log:
-        missing_feature("kunit", "the kernel is not one of KERNEL_FLAVOR=kunit or debug")
-    assert re.search(r"\bok \d+ fuse_dax_map$", log, re.MULTILINE)
-    assert "not ok" not in log
+@pytest.mark.timeout(600)
+@pytest.mark.shapes(hosts=(1,), dax=("fsdev_dax",))
+@pytest.mark.parametrize(
+    ("method", "group"), [(method, group) for method in METHODS for group in GROUPS[method]]
+)
+def test_kernel_mapping(
+    lab: TestLab, devices: list[DaxDevice], shape: Shape, method: str, group: str
+) -> None:
+    """Each group of checks passes, for file maps (a) and backing maps (e)."""
+    run_group(lab.hosts[0], method, group, devices)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.shapes(
+    hosts=(1,), dax=("fsdev_dax",), topologies=("two-bridges", "switch"), only=True
+)
+@pytest.mark.parametrize("group", ["interleave", "disconnect"])
+@pytest.mark.parametrize("method", METHODS)
+def test_kernel_mapping_of_several_devices(
+    lab: TestLab, devices: list[DaxDevice], shape: Shape, method: str, group: str
+) -> None:
+    """Strips on two devices, and a file on the second."""
+    assert len(devices) == 2
+    run_group(lab.hosts[0], method, group, devices)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.expects_kernel_trouble("memory errors are made on purpose, and reported")
+@pytest.mark.shapes(hosts=(1,), dax=("fsdev_dax",))
+@pytest.mark.parametrize("group", MEMORY_ERRORS)
+@pytest.mark.parametrize("method", METHODS)
+def test_memory_that_fails_or_goes(
+    lab: TestLab, devices: list[DaxDevice], shape: Shape, method: str, group: str
+) -> None:
+    """Failed pages and a removed device hit who uses them and nobody else, without a warning."""
+    host = lab.hosts[0]
+    before = len(host.guest.dmesg().splitlines())
+    run_group(host, method, group, devices)
+    said = "\n".join(host.guest.dmesg().splitlines()[before:])
+    complaints = troubles.in_kernel_log(said)
+    assert complaints, "the kernel has not reported the errors that were made"
+    assert not [line for line in complaints if "Memory failure:" not in line]
+
+
+@pytest.mark.shapes(hosts=(1,), dax=("fsdev_dax",))
+@pytest.mark.parametrize("method", METHODS)
+def test_every_group_is_run(lab: TestLab, shape: Shape, method: str) -> None:
+    """mapsrv has no group of checks that is not a test here."""
+    listed = lab.hosts[0].run([guest.program("mapsrv"), method, "list"]).stdout.decode().split()
+    assert sorted(listed) == sorted(GROUPS[method] + MEMORY_ERRORS)
+
+
+def kernel_with_unit_tests() -> Path:
+    """The chosen kernel if its flavour has them, else that of KERNEL_FLAVOR=kunit."""
+    if os.environ.get("KERNEL_FLAVOR") in ("debug", "kunit"):
+        return Artifacts.find().kernel
+    kernel = paths.BUILD / "kernel-kunit" / "vmlinux"
+    if not kernel.exists():
+        missing_feature("kunit", "make kernel KERNEL_FLAVOR=kunit has not been run")
+    return kernel.resolve()
+
+
+def test_unit_tests_of_the_kernel_pass(keeper: LabKeeper) -> None:
+    """A kernel with KUnit has run the unit tests of the maps when it booted, and all passed."""
+    kernel = kernel_with_unit_tests()
+    keeper.drop()
+    lab = keeper.start(Shape(hosts=1), kernel=kernel)
+    try:
+        log = lab.hosts[0].guest.dmesg()
+    finally:
+        keeper.end(lab)
+    assert "KTAP version" in log
+    suites = re.findall(r"\] *(not ok|ok) \d+ fuse_dax_map\b", log)
+    assert suites == ["ok"], "\n".join(line for line in log.splitlines() if "ok " in line)
+    assert not re.search(r"\bnot ok \d+", log)

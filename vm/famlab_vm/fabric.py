@@ -22,8 +22,9 @@ def fabric_arguments(topology: Topology, files: Mapping[str, Path]) -> list[str]
     arguments = []
     for device in topology.devices:
         arguments += ["-object", _backend(device, files[device.name])]
+    arguments += _nvdimm_arguments(topology)
     if topology.fabric == "pmem":
-        return arguments + _nvdimm_arguments(topology)
+        return arguments
     serials = {device.name: number for number, device in enumerate(topology.devices, start=1)}
     for number, bridge in enumerate(topology.bridges):
         arguments += _bridge_arguments(number, bridge, serials)
@@ -47,11 +48,14 @@ def _backend(device: Device, file: Path) -> str:
 
 
 def _nvdimm_arguments(topology: Topology) -> list[str]:
+    nvdimms = [device for device in topology.devices if device.kind == "nvdimm"]
+    if not nvdimms:
+        return []
     arguments = ["-machine", "nvdimm=on"]
     # The slots and the address space come with the last -m, which replaces libvirt's own.
-    limit = topology.memory + topology.shared_size
-    arguments += ["-m", f"size={topology.memory}b,slots={len(topology.devices)},maxmem={limit}b"]
-    for device in topology.devices:
+    limit = topology.memory + sum(device.size for device in nvdimms)
+    arguments += ["-m", f"size={topology.memory}b,slots={len(nvdimms)},maxmem={limit}b"]
+    for device in nvdimms:
         arguments += ["-device", f"nvdimm,id={device.name},memdev=backend-{device.name}"]
     return arguments
 

@@ -32,10 +32,11 @@ _SIZE_ALLOWED = (
 
 @dataclass(frozen=True)
 class Device:
-    """A memory device that all guests share; `size` in bytes."""
+    """A memory device that all guests share; `size` in bytes, `kind` cxl or nvdimm."""
 
     name: str
     size: int
+    kind: str = "cxl"
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,16 @@ def parse_topology(document: Node, name: str) -> Topology:
     guest = top["guest"].mapping(("memory", "cpus")) if "guest" in top else {}
     memory = guest["memory"].parsed(_guest_memory, "128M to 64G") if "memory" in guest else 1 << 30
     cpus = guest["cpus"].integer(1, 16) if "cpus" in guest else 1
-    devices = _devices(top["devices"])
+    devices = _devices(top["devices"], fabric)
     bridges: tuple[Bridge, ...] = ()
     windows: tuple[Window, ...] = ()
     if fabric == "cxl":
         for key in ("bridges", "windows"):
             if key not in top:
                 document.child(key, None).fail("a value; fabric cxl requires it", found="nothing")
-        bridges = _bridges(top["bridges"], devices)
-        windows = _windows(top["windows"], bridges, devices)
+        below_bridges = tuple(device for device in devices if device.kind == "cxl")
+        bridges = _bridges(top["bridges"], below_bridges)
+        windows = _windows(top["windows"], bridges, below_bridges)
     else:
         for key in ("bridges", "windows"):
             if key in top:
@@ -160,14 +162,18 @@ def _name(node: Node, name: str) -> str:
     return name
 
 
-def _devices(node: Node) -> tuple[Device, ...]:
+def _devices(node: Node, fabric: str) -> tuple[Device, ...]:
     entries = node.any_mapping()
     if not 1 <= len(entries) <= MAXIMUM_DEVICES:
         node.fail(f"1 to {MAXIMUM_DEVICES} devices", found=f"{len(entries)} devices")
     devices = []
     for name, entry in entries.items():
-        size = entry.mapping(("size",), required=("size",))["size"]
-        devices.append(Device(_name(entry, name), size.parsed(_capacity, _SIZE_ALLOWED)))
+        keys = entry.mapping(("size", "kind"), required=("size",))
+        kind = "nvdimm" if fabric == "pmem" else "cxl"
+        if "kind" in keys:
+            kind = keys["kind"].choice(("nvdimm",) if fabric == "pmem" else ("cxl", "nvdimm"))
+        size = keys["size"].parsed(_capacity, _SIZE_ALLOWED)
+        devices.append(Device(_name(entry, name), size, kind))
     return tuple(devices)
 
 

@@ -11,7 +11,7 @@ import pytest
 from famlab_vm.domain import GuestDescription, GuestFiles, domain_xml
 from famlab_vm.fabric import fabric_arguments
 from famlab_vm.memory import memory_files
-from famlab_vm.topology import Topology, topology_names
+from famlab_vm.topology import Topology, topology_directory, topology_names
 
 _QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 
@@ -106,6 +106,21 @@ def test_slots_are_distinct() -> None:
             for word in arguments(topology) if "chassis=" in word
         ]
         assert len(places) == len({tuple(place) for place in places})
+
+
+def test_nvdimm_beside_the_fabric(tmp_path: Path) -> None:
+    """Slots and address space are for the NVDIMMs alone, and the CXL devices stay as they are."""
+    text = (topology_directory() / "one-device.yaml").read_text()
+    path = tmp_path / "mixed.yaml"
+    two = "mem0: {size: 4G}\n  mem1: {size: 1G, kind: nvdimm}"
+    path.write_text(text.replace("mem0: {size: 4G}", two))
+    words = arguments(str(path))
+    assert f"size={1 << 30}b,slots=1,maxmem={2 << 30}b" in words
+    assert "nvdimm,id=mem1,memdev=backend-mem1" in words
+    assert [word for word in words if word.startswith("cxl-type3")] == [
+        word for word in arguments("one-device") if word.startswith("cxl-type3")
+    ]
+    assert "nvdimm=on" not in arguments("one-device")
 
 
 def test_memory_is_shared() -> None:

@@ -145,6 +145,17 @@ def test_refuses_huge_file(tmp_path: Path) -> None:
         load(tmp_path, "#" * (MAXIMUM_FILE_SIZE + 1))
 
 
+def test_nvdimm_beside_the_fabric(tmp_path: Path) -> None:
+    """An NVDIMM needs no place below a bridge; a CXL device does."""
+    more = GOOD.replace("mem1: {size: 1G}}", "mem1: {size: 1G}, mem2: {size: 256M, kind: nvdimm}}")
+    kinds = [(device.name, device.kind) for device in load(tmp_path, more).devices]
+    assert kinds == [("mem0", "cxl"), ("mem1", "cxl"), ("mem2", "nvdimm")]
+    with pytest.raises(TopologyError, match="mem2 has none"):
+        load(tmp_path, more.replace("kind: nvdimm", "kind: cxl"))
+    with pytest.raises(TopologyError, match="one of cxl, nvdimm"):
+        load(tmp_path, more.replace("kind: nvdimm", "kind: ssd"))
+
+
 def test_unknown_name_lists_the_known_ones() -> None:
     """A wrong name tells which names there are."""
     with pytest.raises(TopologyError, match="one-device"):

@@ -29,6 +29,16 @@ class Figure:
     unit: str
     base: str = ""
     ratio: float | None = None
+    aim: str = ""  # ">= 0.97", of the ratio
+    spread: float | None = None  # half of highest minus lowest, in parts of the value
+
+    def verdict(self) -> str:
+        """Whether the aim is met. Nothing fails because of it."""
+        if not self.aim or self.ratio is None:
+            return ""
+        comparison, limit = self.aim.split()
+        met = self.ratio >= float(limit) if comparison == ">=" else self.ratio <= float(limit)
+        return f"aim {self.aim}: {'met' if met else 'MISSED'}"
 
 
 @dataclass
@@ -37,19 +47,37 @@ class Report:
 
     suite: str
     figures: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def add(self, name: str, value: float, unit: str, base: str = "") -> None:
-        ratio = None
-        for figure in self.figures:
-            if figure.name == base and figure.value:
-                ratio = value / figure.value
-        self.figures.append(Figure(name, value, unit, base, ratio))
+    def add(
+        self,
+        name: str,
+        value: float,
+        unit: str,
+        base: str = "",
+        *,
+        ratio: float | None = None,
+        aim: str = "",
+        spread: float | None = None,
+    ) -> None:
+        """One more figure. The ratio is that of the values, unless the caller has a better one."""
+        if ratio is None:
+            for figure in self.figures:
+                if figure.name == base and figure.value:
+                    ratio = value / figure.value
+        self.figures.append(Figure(name, value, unit, base, ratio, aim, spread))
+
+    def note(self, text: str) -> None:
+        """Something to know when the table is read; said once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def save(self, directory: Path) -> None:
         content = {
             "suite": self.suite,
             "processors": os.cpu_count(),
             "load_average": os.getloadavg()[0],
+            "notes": self.notes,
             "figures": [asdict(figure) for figure in self.figures],
         }
         (directory / f"{self.suite}.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -59,10 +87,14 @@ class Report:
         lines = []
         for figure in self.figures:
             line = f"{figure.name:{width}}  {figure.value:10.3f} {figure.unit:8}"
+            if figure.spread is not None:
+                line += f" +-{figure.spread * 100:4.0f} %"
             if figure.ratio is not None:
                 line += f"  {figure.ratio:6.2f} x {figure.base}"
+            if verdict := figure.verdict():
+                line += f"  ({verdict})"
             lines.append(line.rstrip())
-        return lines
+        return lines + [f"note: {note}" for note in self.notes]
 
 
 _reports: dict[str, Report] = {}

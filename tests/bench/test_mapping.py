@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a famfs file costs when the kernel maps it, against the same memory without famfs and
+against ext4 with dax: peers in the same guest, measured in turns.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from bench.conftest import Report
+from bench.mapping_rig import (
+    KIBI,
+    LARGE_PAGE,
+    LENGTH,
+    MEBI,
+    ROUNDS,
+    SMALL_PAGE,
+    Rig,
+    Sample,
+    Subject,
+)
+from famfs_verbs import Famfs
+from famlab_vm import Connection
+from support import paths, plugin
+from support.machine import CommandFailed
+from support.skips import missing_feature
+from vm.labs import LabKeeper, Shape
+
+pytestmark = pytest.mark.timeout(1800)
+
+TOPOLOGY = Path(__file__).with_name("mapping.yaml")
+KERNEL_METHODS = ["fmap", "extent-map"]
+METHODS = [*KERNEL_METHODS, "daemon-served"]
+
+LOADS_AND_STORES = ["load-sequential", "store-sequential", "load-random", "store-random"]
+FAULTS = [
+    (operation, step)
+    for step in (SMALL_PAGE, LARGE_PAGE)
+    for operation in ("fault-read", "fault-write")
+]
+CALLS = [(operation, step) for step in (4 * KIBI, MEBI) for operation in ("read", "write")]
+STRIPS = 4
+
+
+@pytest.fixture(scope="session")
+def rig() -> Iterator[Rig]:
+    """The guest, with its raw device bound and ext4 mounted."""
+    root = paths.run_directory() / "l" / f"libvirt-{os.getpid()}"
+    plugin.adopt(root)
+    with Connection.embedded(root) as connection:
+        keeper = LabKeeper(connection)
+        lab = keeper.start(Shape(1, str(TOPOLOGY), "fsdev_dax"))
+        try:
+            rig = Rig(lab.hosts[0])
+            rig.raw_with(LARGE_PAGE)
+            rig.make_ext4()
+            yield rig
+        finally:
+            keeper.end(lab)
+
+
+@pytest.fixture(autouse=True)
+def noise(rig: Rig, report: Report) -> None:
+    """Says what kind of machine the figures are from."""
+    kvm = rig.host.guest.description.kvm
+    report.note(
+        f"the guest runs {'with KVM' if kvm else 'emulated (TCG)'}; medians of {ROUNDS} rounds in "
+        "turns, +- half of highest minus lowest, ratios of neighbours in time"
+    )
+    if not kvm:
+        report.note(
+            "emulation makes kernel code and memory accesses dear in other proportions than a "
+            "processor: compare the rows of a block, trust no nanosecond"
+        )
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """famfs mounted by a method, with a file in one piece and one in strips."""
+
+    method: str
+    famfs: Famfs
+    whole: Subject
+    strips: Subject
+
+
+@pytest.fixture(scope="module")
+def mounted(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Mounted]:
+    method: str = request.param
+    try:
+        famfs = rig.mount_famfs(method)
+    except CommandFailed as error:
+        if "does not offer" in error.outcome.text:
+            missing_feature(f"mapping method {method}", error.outcome.text.strip())
+        raise
+    try:
+        famfs.creat("contiguous", LENGTH)
+        famfs.creat("interleaved", LENGTH, "--nstrips", str(STRIPS), "--nbuckets", "8")
+        made = Mounted(
+            method,
+            famfs,
+            Subject(f"famfs {method}", famfs.path("contiguous")),
+            Subject(f"{STRIPS} strips, famfs {method}", famfs.path("interleaved")),
+        )
+        for subject in (made.whole, made.strips):
+            rig.run(subject, "write", length=LENGTH, step=MEBI)
+        yield made
+    finally:
+        famfs.umount()
+
+
+kernel_methods = pytest.mark.parametrize("mounted", KERNEL_METHODS, indirect=True)
+all_methods = pytest.mark.parametrize("mounted", METHODS, indirect=True)
+
+
+def tell(
+    report: Report, what: str, samples: dict[Subject, Sample], unit: str, aim: str = ""
+) -> None:
+    """A block of the table: the last subject is compared with each of the others."""
+    *peers, last = samples
+    bases = {}
+    for peer in peers:
+        bases[peer] = f"{what}: {peer.name} (beside {last.name})"
+        report.add(bases[peer], samples[peer].median, unit, spread=samples[peer].spread)
+    for peer in peers:
+        ratio = samples[last].against(samples[peer])
+        own = samples[last]
+        report.add(
+            f"{what}: {last.name}", own.median, unit, bases[peer], ratio=ratio, aim=aim,
+            spread=own.spread,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("operation", "step"), FAULTS)
+def test_first_touch_of_the_peers(rig: Rig, report: Report, operation: str, step: int) -> None:
+    """What famfs is compared with, without famfs: ext4 against the raw device."""
+    samples = rig.fault_times([rig.raw_with(step), rig.ext4], operation, step)
+    tell(report, f"{operation}, {step // KIBI} KiB", samples, "us")
+
+
+@kernel_methods
+@pytest.mark.parametrize("operation", LOADS_AND_STORES)
+def test_loads_and_stores(rig: Rig, mounted: Mounted, report: Report, operation: str) -> None:
+    """Through a mapping that is complete: the memory itself, no kernel in between."""
+    subjects = [rig.raw_with(LARGE_PAGE), mounted.whole]
+    samples = rig.rates(subjects, operation, length=64 * MEBI, count=MEBI)
+    tell(report, operation, samples, "MB/s", ">= 0.97")
+
+
+@kernel_methods
+@pytest.mark.parametrize(("operation", "step"), FAULTS)
+def test_first_touch(
+    rig: Rig, mounted: Mounted, report: Report, operation: str, step: int
+) -> None:
+    """The fault that maps a page of a file that was opened anew, small pages and large ones."""
+    subjects = [rig.raw_with(step), rig.ext4, mounted.whole]
+    samples = rig.fault_times(subjects, operation, step)
+    tell(report, f"{operation}, {step // KIBI} KiB", samples, "us", "<= 1.2")
+
+
+@all_methods
+@pytest.mark.parametrize(("operation", "step"), CALLS)
+def test_read_and_write(
+    rig: Rig, mounted: Mounted, report: Report, operation: str, step: int
+) -> None:
+    """System calls that copy. What the daemon serves goes through it, and has no aim."""
+    served = mounted.method == "daemon-served"
+    length = 64 * MEBI if step == MEBI and not served else 8 * MEBI
+    samples = rig.rates([rig.ext4, mounted.whole], operation, length=length, step=step)
+    what = f"{operation}(2), {step // KIBI} KiB"
+    tell(report, what, samples, "MB/s", "" if served else ">= 0.9")
+
+
+@kernel_methods
+@pytest.mark.parametrize("operation", [*LOADS_AND_STORES, "fault-write", "read", "write"])
+def test_interleaved(rig: Rig, mounted: Mounted, report: Report, operation: str) -> None:
+    """A file in strips against one of the same size in one piece."""
+    subjects = [mounted.whole, mounted.strips]
+    if operation == "fault-write":
+        samples = rig.fault_times(subjects, operation, LARGE_PAGE)
+        return tell(report, f"{operation}, 2048 KiB", samples, "us", "<= 1.11")
+    samples = rig.rates(subjects, operation, length=64 * MEBI, count=MEBI, step=MEBI)
+    what = f"{operation}(2), 1024 KiB" if operation in ("read", "write") else operation
+    tell(report, what, samples, "MB/s", ">= 0.9")
+
+
+@kernel_methods
+def test_messages(rig: Rig, mounted: Mounted, report: Report) -> None:
+    """What the daemon is asked: counted as reads of /dev/fuse that give something."""
+    counted = rig.messages(mounted.whole, "famfsd")
+    for key, what in (
+        ("first_open", "first open of a file"),
+        ("later_open", "later open"),
+        ("faults", f"{LENGTH // LARGE_PAGE} faults"),
+    ):
+        report.add(f"messages, {what}: {mounted.whole.name}", counted[key], "")
+
+
+@kernel_methods
+@pytest.mark.parametrize("strips", [1, 2, 4, 8, 16])
+def test_kernel_memory(rig: Rig, mounted: Mounted, report: Report, strips: int) -> None:
+    """What the map of one file takes in the kernel, as that counts it."""
+    layout = [] if strips == 1 else ["--nstrips", str(strips), "--nbuckets", "16"]
+    mounted.famfs.creat(f"memory{strips}", 32 * MEBI, *layout)
+    path = mounted.famfs.path(f"memory{strips}")
+    node = rig.sh('stat -c %i "$1"', path).strip()
+    listed = rig.sh('exec 3<"$1"; cat /sys/kernel/debug/fuse_dax/files', path)
+    found = set(re.findall(rf" node {node} .* strips (\d+) memory (\d+):", listed))
+    assert len(found) == 1, f"{path} is node {node} of\n{listed}"
+    [(counted, memory)] = found
+    assert int(counted) == strips
+    what = f"kernel memory of a map, {strips} strips"
+    report.add(f"{what}: {mounted.whole.name}", int(memory), "bytes")

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "mapbench/options.h"
+#include "mapbench/result.h"
+
+// A measurement each. They throw std::system_error.
+namespace mapbench {
+
+Result load_sequential(const Options& options);
+Result store_sequential(const Options& options);
+Result load_random(const Options& options);
+Result store_random(const Options& options);
+
+Result fault_read(const Options& options);
+Result fault_write(const Options& options);
+
+Result read_file(const Options& options);
+Result write_file(const Options& options);
+
+Result count_messages(const Options& options);
+
+}  // namespace mapbench

@@ -122,7 +122,7 @@ def cluster(lab: TestLab, devices: list[DaxDevice]) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def program() -> Path:
     """The program that maps files, compiled for guests."""
-    return compile_probe(run_directory())
+    return compile_probe()
 
 
 @pytest.fixture(params=METHODS)

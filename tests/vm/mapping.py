@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -26,13 +25,14 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def compile_probe(directory: Path) -> Path:
-    """Compiles the program for guests, whose C library may be another: statically."""
-    compiler = shutil.which("g++")
-    assert compiler, "g++ is missing"
-    program = directory / "mapprobe"
-    words = [compiler, "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-static"]
-    subprocess.run([*words, "-o", str(program), str(SOURCE)], check=True)
+def compile_probe() -> Path:
+    """Compiles the program for the guests."""
+    program = paths.BUILD / "mapprobe" / "mapprobe"
+    program.parent.mkdir(exist_ok=True)
+    words = ["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-static"]
+    subprocess.run(
+        [paths.REPOSITORY / "setup/in-tree", "--", *words, "-o", program, SOURCE], check=True
+    )
     return program
 
 
@@ -97,7 +97,7 @@ def require_method(host: LabHost, device: str, method: str = "") -> None:
     """Skips where the kernel does not have the method, or has none if no name is given."""
     wanted = (method,) if method else METHODS
     if not any(offers(host, device, name) for name in wanted):
-        missing_feature("kernel mapping", f"this kernel does not offer {' or '.join(wanted)}")
+        missing_feature("mapping methods", f"this kernel does not offer {' or '.join(wanted)}")
 
 
 def counters(host: LabHost) -> dict[str, int]:

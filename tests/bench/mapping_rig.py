@@ -22,8 +22,8 @@ from vm.labs import LabHost
 KIBI, MEBI = 1 << 10, 1 << 20
 SMALL_PAGE, LARGE_PAGE = 4 * KIBI, 2 * MEBI
 # Of each file and of the part of the raw device that is used.
-LENGTH = 256 * MEBI
-ROUNDS = 7
+LENGTH = 128 * MEBI
+ROUNDS = 5
 
 EXT4_MOUNT = "/mnt/ext4"
 FAMFS_MOUNT = "/mnt/famfs"
@@ -97,7 +97,6 @@ class Rig:
                 self.raw_device.rpartition("/")[2], str(alignment), DRIVERS,
             )  # fmt: skip
             self._alignment = alignment
-            self.warm(self.raw)
         return self.raw
 
     def make_ext4(self) -> None:
@@ -128,7 +127,7 @@ class Rig:
 
     def warm(self, subject: Subject) -> None:
         """Writes all of it once: memory that was never touched costs this machine a page."""
-        self.run(subject, "store-sequential", length=LENGTH)
+        self.run(subject, "fill", length=LENGTH)
 
     def run(self, subject: Subject, operation: str, **options: int) -> dict[str, Any]:
         """One measurement."""

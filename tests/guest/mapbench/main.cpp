@@ -17,6 +17,7 @@ struct Operation {
 };
 
 constexpr Operation kOperations[] = {
+    {"fill", mapbench::fill},
     {"load-sequential", mapbench::load_sequential},
     {"store-sequential", mapbench::store_sequential},
     {"load-random", mapbench::load_random},

@@ -7,6 +7,7 @@
 // A measurement each. They throw std::system_error.
 namespace mapbench {
 
+Result fill(const Options& options);
 Result load_sequential(const Options& options);
 Result store_sequential(const Options& options);
 Result load_random(const Options& options);

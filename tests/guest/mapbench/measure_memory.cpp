@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <bit>
+#include <cstring>
 
 #include "mapbench/measure.h"
 #include "mapbench/meter.h"
@@ -60,6 +61,15 @@ void load(const volatile std::uint64_t* words, std::uint64_t index) { (void)word
 void store(volatile std::uint64_t* words, std::uint64_t index) { words[index] = index; }
 
 }  // namespace
+
+Result fill(const Options& options) {
+  const OpenFile file(options.path);
+  const Mapping mapping(file, options.offset, options.length, true);
+  Meter meter(1);
+  std::memset(const_cast<char*>(mapping.bytes()), 1, options.length);
+  meter.lap();
+  return meter.stop(1, options.length);
+}
 
 Result load_sequential(const Options& options) { return sequential(options, load); }
 Result store_sequential(const Options& options) { return sequential(options, store); }

@@ -26,6 +26,7 @@ void usage() {
       "                               [--count N] [--log FILE]\n"
       "\n"
       "Measures one thing on one file or dax device and prints it as JSON.\n"
+      "  fill                                writes all once: memory may be new to the machine\n"
       "  load-sequential, store-sequential   8 bytes after the other of a mapping that is there\n"
       "  load-random, store-random           8 bytes at --count random places of it\n"
       "  fault-read, fault-write             the first touch of each --step (4096 or 2097152)\n"

@@ -29,15 +29,16 @@ class Figure:
     unit: str
     base: str = ""
     ratio: float | None = None
-    aim: str = ""  # ">= 0.97", of the ratio
+    aim: str = ""  # ">= 0.97", of the ratio, or of the value where there is none
     spread: float | None = None  # half of highest minus lowest, in parts of the value
 
     def verdict(self) -> str:
         """Whether the aim is met. Nothing fails because of it."""
-        if not self.aim or self.ratio is None:
+        if not self.aim:
             return ""
         comparison, limit = self.aim.split()
-        met = self.ratio >= float(limit) if comparison == ">=" else self.ratio <= float(limit)
+        reached = self.value if self.ratio is None else self.ratio
+        met = reached >= float(limit) if comparison == ">=" else reached <= float(limit)
         return f"aim {self.aim}: {'met' if met else 'MISSED'}"
 
 

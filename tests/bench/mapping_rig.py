@@ -176,9 +176,10 @@ class Rig:
             'log=$(mktemp); pid=$(pidof "$1"); '
             # -z: a line when a read has given something, none while it waits.
             'strace -f -qq -z -e trace=read,readv,splice -P /dev/fuse -o "$log" -p "$pid" & '
+            "tracer=$!; "
             'until grep -q "^TracerPid:.*[1-9]" "/proc/$pid/status"; do sleep 0.05; done; '
             f"{shlex.quote(guest.program('mapbench'))} messages \"$2\" --log \"$log\" "
-            f'--length {LENGTH} --step {LARGE_PAGE}; kill %1; wait; rm "$log"'
+            f'--length {LENGTH} --step {LARGE_PAGE}; kill "$tracer"; wait "$tracer" || :; rm "$log"'
         )
         counted: dict[str, int] = json.loads(self.sh(script, daemon, subject.path))
         return counted

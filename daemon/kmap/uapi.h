@@ -131,7 +131,7 @@ struct OpenOut {
 };
 static_assert(sizeof(OpenOut) == 24);
 inline constexpr std::size_t kOpenOutOldSize = 16;
-inline constexpr std::uint32_t kFopenDirectIo = 1U << 0;
+inline constexpr std::uint32_t kFopenNoFlush = 1U << 5;
 inline constexpr std::uint32_t kFopenPassthrough = 1U << 7;
 
 // File maps: the kernel asks with GET_FMAP, node id = the file.

@@ -179,14 +179,17 @@ std::vector<std::byte> DeviceWindow::body_for(const Request& request) {
     }
     case uapi::kOpen: {
       uapi::OpenOut out{};
-      auto bytes = copy_of(out);
-      if (protocol_ != Protocol::kExtentMap) {
-        bytes.resize(uapi::kOpenOutOldSize);
-        return bytes;
+      // A process that is killed closes its files when its threads are gone: a FLUSH that nobody
+      // answers would keep it from ending.
+      out.open_flags = uapi::kFopenNoFlush;
+      if (protocol_ == Protocol::kExtentMap) {
+        out.open_flags |= uapi::kFopenPassthrough;
+        out.backing_id_64 = kFirstMapBacking + request.node;
+        return copy_of(out);
       }
-      out.open_flags = uapi::kFopenPassthrough;
-      out.backing_id_64 = kFirstMapBacking + request.node;
-      return copy_of(out);
+      auto bytes = copy_of(out);
+      bytes.resize(uapi::kOpenOutOldSize);
+      return bytes;
     }
     case uapi::kGetFmap:
       return encode_fmap(map_of(request.node));

@@ -22,7 +22,7 @@ from famlab_vm.machine import DaxDevice
 from support import plugin
 from vm.cluster import Cluster
 from vm.labs import LabKeeper, Shape, TestLab, run_directory, shapes
-from vm.mapping import METHODS, Probe, compile_probe, require_method
+from vm.mapping import DAEMON_SERVED, METHODS, Probe, compile_probe, mounted_by
 
 _FAILED = pytest.StashKey[bool]()
 
@@ -134,19 +134,23 @@ def method(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def mapped(lab: TestLab, devices: list[DaxDevice], method: str) -> Iterator[Cluster]:
     """A fresh famfs on the first device, mounted on every host by one method of the kernel."""
-    require_method(lab.hosts[0], devices[0].path, method)
-    cluster = Cluster(lab, devices[0].path)
-    for famfs in cluster.all:
-        famfs.mount_options = ("-o", f"method={method}")
-    cluster.make_and_mount()
-    yield cluster
-    cluster.umount_all()
+    with mounted_by(method, lab, devices[0].path) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=(*METHODS, DAEMON_SERVED))
+def served(
+    request: pytest.FixtureRequest, lab: TestLab, devices: list[DaxDevice]
+) -> Iterator[Cluster]:
+    """The same for every method, that of the daemon too, in which no file is mapped shared."""
+    with mounted_by(str(request.param), lab, devices[0].path) as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def probes(mapped: Cluster, program: Path) -> list[Probe]:
+def probes(lab: TestLab, program: Path) -> list[Probe]:
     """The program on every host."""
-    return [Probe(host, program) for host in mapped.lab.hosts]
+    return [Probe(host, program) for host in lab.hosts]
 
 
 @pytest.fixture

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import errno
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from famfs_verbs import MEBI, Famfs
 from support import paths
 from support.machine import Outcome
 from support.skips import missing_feature
-from vm.labs import LabHost
+from vm.cluster import Cluster
+from vm.labs import LabHost, TestLab
 
+# The methods of the kernel, and the one that needs nothing of it.
 METHODS = ("extent-map", "fmap")
+DAEMON_SERVED = "daemon-served"
 SOURCE = paths.TESTS / "vm" / "probe" / "mapprobe.cpp"
 PROGRAM = "/run/mapprobe"
 STATISTICS = "/sys/kernel/debug/fuse_dax/stats"
@@ -98,6 +103,21 @@ def require_method(host: LabHost, device: str, method: str = "") -> None:
     wanted = (method,) if method else METHODS
     if not any(offers(host, device, name) for name in wanted):
         missing_feature("mapping methods", f"this kernel does not offer {' or '.join(wanted)}")
+
+
+@contextmanager
+def mounted_by(method: str, lab: TestLab, device: str) -> Iterator[Cluster]:
+    """A fresh famfs on a device bound to fsdev_dax, mounted on every host by the method."""
+    require_method(lab.hosts[0], device, method)
+    # The daemon serves files only over the other driver, which is lent for the mount.
+    driver = ("--set-daxmode",) if method == DAEMON_SERVED else ()
+    cluster = Cluster(lab, device)
+    for famfs in cluster.all:
+        famfs.mkfs_options = driver
+        famfs.mount_options = (*driver, "-o", f"method={method}")
+    cluster.make_and_mount()
+    yield cluster
+    cluster.umount_all()
 
 
 def counters(host: LabHost) -> dict[str, int]:

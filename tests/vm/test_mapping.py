@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contract: with every mapping method that the kernel has, a file is its shared memory: what one
 host stores through a mapping another loads, read, write and mmap agree byte for byte, and programs
-can do with a mapping what they do with one of any file.
+can do with a mapping what they do with one of any file. What needs no shared mapping holds when the
+daemon serves the files, too.
 """
 
 from __future__ import annotations
@@ -70,9 +71,33 @@ def test_read_write_and_mmap_agree_with_a_model(
     assert first == second
 
 
+@pytest.mark.timeout(300)
+@on_both_kinds
+def test_read_and_write_agree_with_a_model(
+    served: Cluster, probes: list[Probe], shape: Shape, kind: str
+) -> None:
+    """Random ranges on one host, then on another that reads what the first wrote."""
+    make(served.master, "file", ODD_SIZE, kind)
+    for number, (famfs, probe) in enumerate(zip(served.all[:2], probes)):
+        probe.run("io-model", famfs.path("file"), number, 200)
+        famfs.famfs("flush", famfs.path("file"))
+    first, second = (host.sha256("file") for host in served.all[:2])
+    assert first == second
+
+
+@on_both_kinds
+def test_a_file_ends_where_it_was_made_to(
+    served: Cluster, probes: list[Probe], shape: Shape, kind: str
+) -> None:
+    """Nothing is written behind the end, and no host can change the size."""
+    make(served.master, "file", ODD_SIZE, kind)
+    for probe in probes[:2]:
+        probe.run("ends", served.master.path("file"))
+
+
 @on_both_kinds
 @pytest.mark.parametrize(
-    "verb", ["ends", "private", "fork", "mremap", "madvise", "sparse 7", "together 3"]
+    "verb", ["private", "fork", "mremap", "madvise", "sparse 7", "together 3"]
 )
 def test_a_program_can(
     mapped: Cluster, probes: list[Probe], shape: Shape, kind: str, verb: str
@@ -99,12 +124,12 @@ def test_large_pages_are_used(
 
 
 def test_a_program_runs_from_the_file_system(
-    mapped: Cluster, probes: list[Probe], shape: Shape
+    served: Cluster, probes: list[Probe], shape: Shape
 ) -> None:
     """exec(2) of a file that the master copied, on every host."""
     program = probes[0].host.run(["cat", "/run/mapprobe"]).stdout
-    mapped.master.put("program", program, "--mode", "0755")
-    for host in mapped.all:
+    served.master.put("program", program, "--mode", "0755")
+    for host in served.all:
         assert host.run(host.path("program"), "hello").stdout == b"hello\n"
 
 
@@ -123,14 +148,14 @@ def test_a_thousand_files_are_mapped_at_once(
         probe.run("many", mapped.master.path("d"), count)
 
 
-def test_maps_come_back_after_the_caches_are_dropped(
-    mapped: Cluster, probes: list[Probe], shape: Shape
+def test_files_come_back_after_the_caches_are_dropped(
+    served: Cluster, probes: list[Probe], shape: Shape
 ) -> None:
     """drop_caches forgets inodes and their maps; the next open has them again."""
     content = random_bytes(3 * MEBI + 5, 4)
-    mapped.master.put("file", content)
+    served.master.put("file", content)
     for _ in range(3):
-        for host in mapped.all:
+        for host in served.all:
             assert host.read("file") == content
             host.run("sh", "-c", "sync; echo 3 > /proc/sys/vm/drop_caches")
 

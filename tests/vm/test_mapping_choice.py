@@ -29,7 +29,7 @@ def famfs_on(lab: TestLab, devices: list[DaxDevice]) -> Famfs:
 
 @pytest.mark.shapes(dax=("device_dax",))
 def test_on_device_dax_the_daemon_serves(
-    lab: TestLab, devices: list[DaxDevice], shape: Shape
+    lab: TestLab, devices: list[DaxDevice], probes: list[Probe], shape: Shape
 ) -> None:
     """It says why, a forced method of the kernel is refused with what it lacks, and mmap with
     MAP_SHARED is refused."""
@@ -42,6 +42,9 @@ def test_on_device_dax_the_daemon_serves(
     said = famfs.mount().text
     try:
         assert "mapping method daemon-served" in said and "no mapping by the kernel" in said
+        make(famfs, "file", 4 * MEBI, "contiguous")
+        refused = probes[0].run("store", famfs.path("file"), 0, 1, 0, check=False)
+        assert "mmap" in refused.text and "No such device" in refused.text
     finally:
         famfs.umount()
 

@@ -157,20 +157,32 @@ std::pair<std::uint64_t, std::uint64_t> a_range(std::mt19937_64& random, std::ui
   return {offset, std::min(length, size - offset)};
 }
 
-// model FILE SEED ROUNDS: read(2), write(2), O_DIRECT, loads and stores agree with a model.
-void model(const Arguments& arguments) {
+std::vector<std::uint8_t> content_of(const File& file) {
+  std::vector<std::uint8_t> content(file.size());
+  std::uint64_t done = 0;
+  while (done < content.size()) {
+    const ssize_t length = pread(file.fd(), content.data() + done, content.size() - done,
+                                 static_cast<off_t>(done));
+    if (length <= 0) fail_errno("reading the whole file");
+    done += static_cast<std::uint64_t>(length);
+  }
+  return content;
+}
+
+// read(2), write(2), O_DIRECT, and loads and stores where `map` gives a mapping, agree with a model.
+void agree(const Arguments& arguments, std::uint8_t* (*map)(const File&)) {
   const File file(arguments.at(0));
   const File direct(arguments.at(0), O_RDWR | O_DIRECT);
   std::mt19937_64 random(number(arguments.at(1)));
-  std::uint8_t* const mapped = file.map();
-  std::vector<std::uint8_t> expected(mapped, mapped + file.size());
+  std::uint8_t* const mapped = map(file);
+  std::vector<std::uint8_t> expected = content_of(file);
   std::vector<std::uint8_t> buffer(6 * kMiB);
   for (std::uint64_t round = 0; round < number(arguments.at(2)); ++round) {
     const auto [offset, length] = a_range(random, file.size());
     const std::string where = "round " + std::to_string(round) + ", offset " +
                               std::to_string(offset) + ", length " + std::to_string(length);
     const int fd = random() % 2 == 0 ? file.fd() : direct.fd();
-    switch (random() % 4) {
+    switch (random() % (mapped == nullptr ? 2 : 4)) {
       case 0:
         for (std::uint64_t i = 0; i < length; ++i) {
           buffer[i] = expected[offset + i] = static_cast<std::uint8_t>(random());
@@ -179,12 +191,12 @@ void model(const Arguments& arguments) {
                     static_cast<ssize_t>(length),
                 "write, " + where);
         break;
-      case 1:
+      case 2:
         for (std::uint64_t i = 0; i < length; ++i) {
           mapped[offset + i] = expected[offset + i] = static_cast<std::uint8_t>(random());
         }
         break;
-      case 2:
+      case 1:
         require(pread(fd, buffer.data(), length, static_cast<off_t>(offset)) ==
                     static_cast<ssize_t>(length),
                 "read, " + where);
@@ -196,8 +208,18 @@ void model(const Arguments& arguments) {
                 "loaded other bytes, " + where);
     }
   }
-  require(std::memcmp(mapped, expected.data(), file.size()) == 0, "other bytes at the end");
-  flush(mapped, file.size());
+  require(content_of(file) == expected, "other bytes at the end");
+  if (mapped != nullptr) flush(mapped, file.size());
+}
+
+// model FILE SEED ROUNDS: read(2), write(2), O_DIRECT, loads and stores agree with a model.
+void model(const Arguments& arguments) {
+  agree(arguments, [](const File& file) { return file.map(); });
+}
+
+// io-model FILE SEED ROUNDS: the same without a mapping.
+void io_model(const Arguments& arguments) {
+  agree(arguments, [](const File&) -> std::uint8_t* { return nullptr; });
 }
 
 // ends FILE: nothing can be written behind the end, and the size stays.
@@ -303,11 +325,11 @@ void sparse(const Arguments& arguments) {
   }
 }
 
-// large-pages FILE: touches each large page of the file once.
+// large-pages FILE: stores into each large page of the file, without a load that would fault first.
 void large_pages(const Arguments& arguments) {
   const File file(arguments.at(0));
-  std::uint8_t* const at = file.map();
-  for (std::uint64_t i = 0; i < file.size(); i += kPmd) require(touch(at + i, true) == 0, "touch");
+  volatile std::uint8_t* const at = file.map();
+  for (std::uint64_t i = 0; i < file.size(); i += kPmd) at[i] = 1;
   std::printf("%llu\n", static_cast<unsigned long long>((file.size() + kPmd - 1) / kPmd));
 }
 
@@ -469,6 +491,7 @@ const std::map<std::string, void (*)(const Arguments&)> kCommands = {
     {"store", store},
     {"load", load},
     {"model", model},
+    {"io-model", io_model},
     {"ends", ends},
     {"private", private_mapping},
     {"fork", fork_mapping},

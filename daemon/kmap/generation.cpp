@@ -7,6 +7,7 @@
 #include <charconv>
 #include <fstream>
 #include <limits>
+#include <memory>
 
 namespace famfs::kmap {
 namespace {
@@ -34,9 +35,9 @@ bool has_symbol() {
 Generation parse_release(std::string_view release) noexcept {
   constexpr unsigned kNewest = std::numeric_limits<unsigned>::max();
   Generation generation{kNewest, kNewest, false};
-  const char* const end = release.data() + release.size();
+  const char* const end = std::to_address(release.end());
   unsigned major = 0;
-  const auto first = std::from_chars(release.data(), end, major);
+  const auto first = std::from_chars(std::to_address(release.begin()), end, major);
   if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.') return generation;
   unsigned minor = 0;
   if (std::from_chars(first.ptr + 1, end, minor).ec != std::errc()) return generation;

@@ -65,6 +65,7 @@ void WindowMemory::reach(uint64_t length) {
 
 std::vector<SharedPart> WindowMemory::share() const {
   std::vector<SharedPart> shared;
+  shared.reserve(pieces_.size());
   for (const Piece& piece : pieces_) {
     shared.push_back({piece.part.offset, piece.part.length, piece.file.get()});
   }

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "log/repair.h"
 #include "media/path.h"
+#include "volume/unannounced.h"
 
 namespace famfs::volume {
 namespace {
@@ -95,22 +95,13 @@ RefreshResult Volume::last_refresh() const {
 }
 
 media::LogHeader Volume::complete_append(const media::LogHeader& header) {
-  Contents& contents = follower_.contents();
-  log::Reader& reader = follower_.reader();
   const std::scoped_lock lock(media_mutex_);
-  const log::RepairPlan plan = log::plan_repair(reader, header);
-  if (!plan.needed || plan.loses_announced) return header;
-  // Entries that a crash left unannounced may be older than the last append of another program:
-  // only those that fit what is announced are taken.
-  uint64_t next = header.next_index;
-  for (; next < plan.next; ++next) {
-    const auto entry = reader.read_entry(next);
-    if (!entry.value || contents.add(*entry.value)) break;
-  }
-  writer_.set_next(next);
-  reader.advance(next);
   media::LogHeader completed = header;
-  completed.next_seqnum = completed.next_index = next;
+  completed.next_index = take_unannounced(follower_.reader(), header, follower_.contents()).next;
+  completed.next_seqnum = completed.next_index;
+  if (completed == header) return header;
+  writer_.set_next(completed.next_index);
+  follower_.reader().advance(completed.next_index);
   return completed;
 }
 

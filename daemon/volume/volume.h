@@ -86,7 +86,7 @@ class Volume {
  public:
   // Validates superblock and log header, replays the log. Entries after the first bad one are not
   // played: open succeeds and last_refresh() says why it stopped. On the master an append that a
-  // crash cut short is completed first (log/repair.h), under options.lock_master. Throws ENODATA if
+  // crash cut short is completed first (unannounced.h), under options.lock_master. Throws ENODATA if
   // there is no famfs, EUCLEAN for a damaged superblock or log header (with the finding), ESTALE if
   // it is re-made meanwhile.
   static std::unique_ptr<Volume> open(std::unique_ptr<memory::SharedMemory> memory,

@@ -43,7 +43,9 @@ std::string status(volume::Volume& volume, const fuse::Filesystem& filesystem,
                    offer.major, offer.minor, offer.flags, told.maps_told, told.devices_told,
                    told.refused);
   }
-  fmt::format_to(to, "\"superseded\":{},", volume.superseded());
+  const std::string other_master = volume.other_master();
+  fmt::format_to(to, "\"superseded\":{},\"other_master\":{},", volume.superseded(),
+                 other_master.empty() ? "null" : json_string(other_master));
   fmt::format_to(to,
                  "\"log\":{{\"played\":{},\"next_index\":{},\"capacity\":{},\"skipped\":{},"
                  "\"appended\":{},\"refreshes\":{},\"header_checks\":{},\"identity_checks\":{}}},",

@@ -218,6 +218,15 @@ TEST_F(Log, AppendEndsTheLog) {
   EXPECT_TRUE(media::is_intact(reader.entry_bytes(3), 3));
 }
 
+TEST_F(Log, HoldsWhatWasAppended) {
+  append(2);
+  Reader reader(memory_, superblock_);
+  EXPECT_TRUE(reader.holds(1, directories(2)[1]));
+  EXPECT_FALSE(reader.holds(1, directories(2)[0]));
+  flip(1);
+  EXPECT_FALSE(reader.holds(1, directories(2)[1]));
+}
+
 TEST_F(Log, EndOfASoundLog) {
   EXPECT_EQ(end().ending, Ending::kWhole);
   append(4);

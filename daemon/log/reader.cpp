@@ -53,4 +53,10 @@ std::span<const std::byte> Reader::entry_bytes(uint64_t index) {
   return memory_.acquire(media::log_entry_offset(index), media::kLogEntrySize);
 }
 
+bool Reader::holds(uint64_t index, const media::EntryBody& body) {
+  const auto wanted = media::encode({index, body});
+  const auto found = entry_bytes(index);
+  return std::equal(wanted.begin(), wanted.end(), found.begin());
+}
+
 }  // namespace famfs::log

@@ -25,6 +25,7 @@ def announce(memory: Path, entries: int) -> None:
         medium.set_header("next_index", entries)
 
 
+@pytest.mark.expects_daemon_errors("next_index")
 def test_second_master_is_refused_before_it_touches_the_log(cluster: Cluster, memory: Path) -> None:
     """A mount with the identity of a mounted master is refused, and does not announce what that
     master may be about to announce itself.

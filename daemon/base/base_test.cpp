@@ -15,6 +15,7 @@
 #include "base/crc32.h"
 #include "base/error.h"
 #include "base/file_descriptor.h"
+#include "base/json.h"
 #include "base/mapping.h"
 #include "base/size_units.h"
 #include "base/system_uuid.h"
@@ -253,6 +254,8 @@ TEST(TestPattern, FindsTheFirstDifference) {
   EXPECT_EQ(TestPattern(7).first_difference(data), 5000U);
   EXPECT_EQ(TestPattern(8).first_difference(data), 0U);
 }
+
+TEST(Json, StringsAreEscaped) { EXPECT_EQ(json_string("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\""); }
 
 }  // namespace
 }  // namespace famfs::base

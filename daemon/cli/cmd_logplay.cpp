@@ -63,7 +63,7 @@ void print_entry(const media::LogEntry& entry) {
 
 // Reads the whole log without the daemon; `shadow` takes its entries, when there is one.
 int play_device(const Options& options, const std::string& path, ShadowTree* shadow) {
-  const ReadableDevice device = open_to_read(path, options.set_daxmode);
+  const OpenDevice device = open_to_read(path, options.set_daxmode);
   const volume::ReplayReport report =
       volume::replay(*device.memory, [&](const media::LogEntry& entry) {
         if (options.verbose > 0) print_entry(entry);

@@ -28,19 +28,11 @@ bool is_character_device(const std::string& path) {
 // Nothing, for who may not ask the kernel.
 kmap::Offer kernels_offer() { return kmap::probe_kernel().value_or(kmap::Offer{}); }
 
-// The kernel kills who has the device mapped, so nobody may.
-void require_unused(const std::string& device) {
-  require_unmounted(device, "given to another driver");
-  const base::FileDescriptor fd = base::open_file(device, O_RDONLY);
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    throw base::Error(EBUSY, "{} is in use by its master on this machine; unmount it first",
-                      device);
-  }
-}
-
 Loan lend(const std::string& device, const char* driver) {
   if (memory::describe_dax_device(device).driver == driver) return nullptr;
-  require_unused(device);
+  // The kernel kills who has the device mapped, so nobody may.
+  require_unmounted(device, "given to another driver");
+  const base::FileDescriptor lock = lock_against_master(device);
   return std::make_unique<memory::DaxDriverLoan>(
       device, driver, [](const std::string& trouble) { spdlog::error("{}", trouble); });
 }
@@ -84,22 +76,45 @@ Loan lend_for_mount(const std::string& device, std::string_view method) {
   return lend(device, mapped ? memory::kFileSystemDriver : memory::kDeviceDriver);
 }
 
-ReadableDevice open_to_read(const std::string& path, bool set_daxmode) {
+OpenDevice open_to_read(const std::string& path, bool set_daxmode) {
   const std::string device = device_of(path);
   if (const auto mount = mount_of_path(path)) {
     try {
       if (auto shared = MountedDirectory(mount->target).window()) {
-        return {nullptr, std::move(shared)};
+        return {nullptr, {}, std::move(shared)};
       }
     } catch (const base::Error& error) {
       // A mount that does not answer, as its daemon is dead or its file system was replaced.
       spdlog::debug("{}", error.what());
     }
-    return {nullptr, memory::open_memory(device, memory::Access::kReadOnly)};
+    return {nullptr, {}, memory::open_memory(device, memory::Access::kReadOnly)};
   }
   Loan loan = set_daxmode ? lend_for_tools(device) : nullptr;
   auto memory = memory::open_memory(device, memory::Access::kReadOnly);
-  return {std::move(loan), std::move(memory)};
+  return {std::move(loan), {}, std::move(memory)};
+}
+
+OpenDevice open_to_repair(const std::string& path, bool set_daxmode) {
+  if (const auto mount = mount_of_path(path)) {
+    throw base::Error(EBUSY, "{} is mounted at {} and cannot be repaired; unmount it first",
+                      mount->source, mount->target);
+  }
+  const std::string device = device_of(path);
+  // Before the lock, which is on the device's node: that goes away with the driver.
+  Loan loan = set_daxmode ? lend_for_tools(device) : nullptr;
+  base::FileDescriptor lock = lock_against_master(device);
+  auto memory = memory::open_memory(device, memory::Access::kReadWrite);
+  return {std::move(loan), std::move(lock), std::move(memory)};
+}
+
+base::FileDescriptor lock_against_master(const std::string& device) {
+  base::FileDescriptor fd = base::open_file(device, O_RDONLY);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    const auto mount = mount_of_source(device);
+    throw base::Error(EBUSY, "{} is mounted by its master on this machine{}; unmount it first",
+                      device, mount ? " at " + mount->target : "");
+  }
+  return fd;
 }
 
 }  // namespace famfs::cli

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/file_descriptor.h"
 #include "memory/dax_driver.h"
 #include "memory/open.h"
 
@@ -28,13 +29,22 @@ Loan lend_for_tools(const std::string& device);
 // For a mount by `method` (empty: the best).
 Loan lend_for_mount(const std::string& device, std::string_view method);
 
-// Superblock and log of what `path` means, as device_of(), for reading: over the daemon's own
-// window where the device of a mount cannot be mapped a second time.
-struct ReadableDevice {
+// A device that a tool works on without a mount.
+struct OpenDevice {
   Loan loan;
+  base::FileDescriptor lock;                     // empty for reading
   std::unique_ptr<memory::SharedMemory> memory;  // given up before the loan ends
 };
-ReadableDevice open_to_read(const std::string& path, bool set_daxmode);
+// Superblock and log of what `path` means, as device_of(), for reading: over the daemon's own
+// window where the device of a mount cannot be mapped a second time.
+OpenDevice open_to_read(const std::string& path, bool set_daxmode);
+// For writing, which wants a device that is not mounted; no master can mount it here meanwhile.
+// Throws base::Error: EBUSY if it is mounted.
+OpenDevice open_to_repair(const std::string& path, bool set_daxmode);
+
+// Keeps the master of this machine from mounting `device`: its daemon holds this lock while it has
+// it mounted (cli/serve.cpp). Throws base::Error: EBUSY if it does.
+base::FileDescriptor lock_against_master(const std::string& device);
 
 // For --help of who has the option.
 inline constexpr const char* kSetDaxmodeHelp =

@@ -55,22 +55,11 @@ void declare(CLI::App& app, Options& options) {
       "there.");
 }
 
-// The master's daemon holds this lock while it has the device mounted (cli/serve.cpp).
-base::FileDescriptor lock_against_master(const std::string& device) {
-  base::FileDescriptor fd = base::open_file(device, O_RDONLY);
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    const auto mount = cli::mount_of_source(device);
-    throw base::Error(EBUSY, "{} is mounted by its master on this machine{}; unmount it first",
-                      device, mount ? " at " + mount->target : "");
-  }
-  return fd;
-}
-
 int make(const Options& options) {
   const std::string device = cli::canonical(options.device);
   // Before the lock, which is on the device's node: that goes away with the driver.
   const cli::Loan loan = options.set_daxmode ? cli::lend_for_tools(device) : nullptr;
-  const base::FileDescriptor lock = lock_against_master(device);
+  const base::FileDescriptor lock = cli::lock_against_master(device);
   const auto memory = memory::open_memory(device, memory::Access::kReadWrite);
   if (options.kill) {
     const bool was_there = volume::kill(*memory, options.force);

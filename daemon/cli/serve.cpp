@@ -22,7 +22,7 @@
 #include "control/server.h"
 #include "control/status.h"
 #include "fuse/filesystem.h"
-#include "fuse/identity_watch.h"
+#include "fuse/log_watch.h"
 #include "fuse/session.h"
 #include "mapping/daemon_served.h"
 #include "volume/volume.h"
@@ -138,7 +138,7 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
     const control::Server server(
         run.fd(),
         control::make_reports(*volume, filesystem, {source, options.mount_point, run.path()}));
-    const fuse::IdentityWatch watch(*volume, [&] {
+    const fuse::LogWatch watch(filesystem, [&] {
       spdlog::error(
           "{} was formatted anew (or killed) since this mount; its files are gone, every "
           "operation answers ESTALE until it is unmounted and mounted again",

@@ -151,7 +151,5 @@ TEST_F(Control, SocketPathLongerThanAnAddressHolds) {
   EXPECT_TRUE(fs::exists(deep / "sock"));
 }
 
-TEST(Json, StringsAreEscaped) { EXPECT_EQ(json_string("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\""); }
-
 }  // namespace
 }  // namespace famfs::control

@@ -9,11 +9,14 @@
 #include <string_view>
 #include <utility>
 
+#include "base/json.h"
 #include "media/path.h"
 #include "memory/shared_memory.h"
 
 namespace famfs::control {
 namespace {
+
+using base::json_string;
 
 std::string status(volume::Volume& volume, const fuse::Filesystem& filesystem,
                    const MountFacts& facts) {
@@ -40,7 +43,9 @@ std::string status(volume::Volume& volume, const fuse::Filesystem& filesystem,
                    offer.major, offer.minor, offer.flags, told.maps_told, told.devices_told,
                    told.refused);
   }
-  fmt::format_to(to, "\"superseded\":{},", volume.superseded());
+  const std::string other_master = volume.other_master();
+  fmt::format_to(to, "\"superseded\":{},\"other_master\":{},", volume.superseded(),
+                 other_master.empty() ? "null" : json_string(other_master));
   fmt::format_to(to,
                  "\"log\":{{\"played\":{},\"next_index\":{},\"capacity\":{},\"skipped\":{},"
                  "\"appended\":{},\"refreshes\":{},\"header_checks\":{},\"identity_checks\":{}}},",
@@ -78,23 +83,6 @@ void icache_dump(volume::Volume& volume) {
 }
 
 }  // namespace
-
-std::string json_string(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (byte < 0x20) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", byte);
-    } else {
-      out.push_back(c);
-    }
-  }
-  out.push_back('"');
-  return out;
-}
 
 Reports make_reports(volume::Volume& volume, const fuse::Filesystem& filesystem, MountFacts facts) {
   Reports reports;

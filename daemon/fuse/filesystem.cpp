@@ -155,6 +155,7 @@ volume::RefreshResult Filesystem::refresh() {
                   media::to_string(*result.stopped));
   }
   if (!result.stopped) stop_logged_ = false;
+  log_other_master();
   if (result.new_nodes > 0) {
     spdlog::debug("{} log entries read, {} new nodes", result.entries, result.new_nodes);
   }
@@ -390,9 +391,24 @@ std::string Filesystem::child_path(tree::NodeId parent, const std::string& name)
   return directory.empty() ? name : directory + "/" + name;
 }
 
+// Said once, by whoever meets it first.
+void Filesystem::log_other_master() {
+  const std::string evidence = volume_.other_master();
+  if (evidence.empty() || other_master_logged_.exchange(true)) return;
+  spdlog::error(
+      "another host is master of this file system with this host's identity: {}; nothing "
+      "more is created here",
+      evidence);
+}
+
 tree::NodeId Filesystem::create(const volume::CreateRequest& request) {
-  const tree::NodeId id =
-      request.directory ? volume_.make_directory(request) : volume_.create_file(request);
+  tree::NodeId id = 0;
+  try {
+    id = request.directory ? volume_.make_directory(request) : volume_.create_file(request);
+  } catch (...) {
+    log_other_master();
+    throw;
+  }
   spdlog::debug("created /{} as node {}", media::printable(request.path), id);
   return id;
 }

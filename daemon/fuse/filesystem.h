@@ -103,6 +103,7 @@ class Filesystem final : private MessageClient {
   double attribute_timeout(const tree::Node& node) const;
   std::string child_path(tree::NodeId parent, const std::string& name) const;
   tree::NodeId create(const volume::CreateRequest& request);
+  void log_other_master();
 
   template <typename Request, typename Act>
   void answer_ioctl(fuse_req_t request, const void* in, size_t in_size, size_t out_size, Act act);
@@ -114,6 +115,7 @@ class Filesystem final : private MessageClient {
   std::atomic<mapping::Method*> published_ = nullptr;  // method_, for other threads
   std::string passed_over_;
   std::atomic<bool> stop_logged_ = false;  // that the log cannot be followed further
+  std::atomic<bool> other_master_logged_ = false;
 };
 
 }  // namespace famfs::fuse

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "base/bytes.h"
 #include "log/reader.h"
 #include "log/repair.h"
@@ -55,9 +57,9 @@ class Log : public ::testing::Test {
     base::store<uint64_t>(memory_.raw(media::kLogOffset, 48), 32, seqnum);
     base::store<uint64_t>(memory_.raw(media::kLogOffset, 48), 40, index);
   }
-  RepairPlan plan() {
+  LogEnd end() {
     Reader reader(memory_, superblock_);
-    return plan_repair(reader, header());
+    return find_end(reader, header().next_index);
   }
 
   RecordingMemory memory_;
@@ -204,46 +206,63 @@ TEST_F(Log, ReaderReportsSkippedEntries) {
   EXPECT_FALSE(batch.stopped);
 }
 
-TEST_F(Log, NothingToRepair) {
-  EXPECT_FALSE(plan().needed);
+// What an append that died left behind the new entries does not look like their continuation.
+TEST_F(Log, AppendEndsTheLog) {
   append(4);
-  EXPECT_FALSE(plan().needed);
-  EXPECT_EQ(plan().next, 4U);
+  set_next(1, 1);
+  Writer writer(memory_, superblock_);
+  writer.store_entries(header(), directories(1, 7));
+  Reader reader(memory_, superblock_);
+  EXPECT_TRUE(media::is_intact(reader.entry_bytes(1), 1));
+  EXPECT_FALSE(media::is_intact(reader.entry_bytes(2), 2));
+  EXPECT_TRUE(media::is_intact(reader.entry_bytes(3), 3));
 }
 
-TEST_F(Log, RepairFinishesAnUnannouncedAppend) {
-  append(4);
-  set_next(2, 2);
-  const RepairPlan repair = plan();
-  EXPECT_TRUE(repair.needed);
-  EXPECT_FALSE(repair.loses_announced);
-  EXPECT_EQ(repair.next, 4U);
+TEST_F(Log, HoldsWhatWasAppended) {
+  append(2);
+  Reader reader(memory_, superblock_);
+  EXPECT_TRUE(reader.holds(1, directories(2)[1]));
+  EXPECT_FALSE(reader.holds(1, directories(2)[0]));
+  flip(1);
+  EXPECT_FALSE(reader.holds(1, directories(2)[1]));
 }
 
-TEST_F(Log, RepairMendsASkewedSeqnum) {
+TEST_F(Log, EndOfASoundLog) {
+  EXPECT_EQ(end().ending, Ending::kWhole);
   append(4);
-  set_next(5, 4);
-  EXPECT_TRUE(plan().needed);
-  EXPECT_EQ(plan().next, 4U);
-  set_next(3, 4);
-  EXPECT_TRUE(plan().needed);
-  EXPECT_EQ(plan().next, 4U);
-  EXPECT_FALSE(plan().loses_announced);
+  memory_.events.clear();
+  EXPECT_EQ(end().ending, Ending::kWhole);
+  EXPECT_EQ(end().next, 4U);
 }
 
-TEST_F(Log, RepairDropsAnnouncedEntriesThatWereNeverWritten) {
+TEST_F(Log, EndBeyondWhatWasWritten) {
   append(4);
   set_next(6, 6);
-  const RepairPlan repair = plan();
-  EXPECT_TRUE(repair.loses_announced);
-  EXPECT_EQ(repair.next, 4U);
+  EXPECT_EQ(end().ending, Ending::kNeverWritten);
+  EXPECT_EQ(end().next, 4U);
 }
 
-TEST_F(Log, RepairLeavesDamageInTheMiddle) {
+TEST_F(Log, TornEnd) {
+  append(4);
+  const uint64_t crc = media::log_entry_offset(3) + 536;
+  std::memset(memory_.raw(crc / 64 * 64, 8 + crc % 64).data(), 0, 8 + crc % 64);
+  EXPECT_EQ(end().ending, Ending::kTorn);
+  EXPECT_EQ(end().next, 3U);
+  set_next(5, 5);
+  EXPECT_EQ(end().ending, Ending::kDamaged);
+}
+
+TEST_F(Log, DamagedEnd) {
+  append(4);
+  flip(3);
+  EXPECT_EQ(end().ending, Ending::kDamaged);
+  EXPECT_EQ(end().next, 3U);
+}
+
+TEST_F(Log, DamageInTheMiddleIsNotTheEnd) {
   append(4);
   flip(1);
-  EXPECT_FALSE(plan().needed);
-  EXPECT_EQ(plan().next, 4U);
+  EXPECT_EQ(end().ending, Ending::kWhole);
 }
 
 }  // namespace

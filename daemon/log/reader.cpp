@@ -45,14 +45,18 @@ Batch Reader::read(const media::LogHeader& header, uint64_t limit) {
 }
 
 media::Decoded<media::LogEntry> Reader::read_entry(uint64_t index) {
-  memory_.acquire(media::log_entry_offset(index), media::kLogEntrySize);
+  entry_bytes(index);
   return decode(index);
 }
 
-bool Reader::is_intact(uint64_t index) {
-  const uint64_t offset = media::log_entry_offset(index);
-  return media::is_intact(memory_.acquire(offset, media::kLogEntrySize), index) ||
-         media::is_intact(memory_.acquire(offset, media::kLogEntrySize), index);
+std::span<const std::byte> Reader::entry_bytes(uint64_t index) {
+  return memory_.acquire(media::log_entry_offset(index), media::kLogEntrySize);
+}
+
+bool Reader::holds(uint64_t index, const media::EntryBody& body) {
+  const auto wanted = media::encode({index, body});
+  const auto found = entry_bytes(index);
+  return std::equal(wanted.begin(), wanted.end(), found.begin());
 }
 
 }  // namespace famfs::log

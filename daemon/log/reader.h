@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "media/finding.h"
@@ -44,8 +45,11 @@ class Reader {
   // Reads the one entry `index` (at most last_index), wherever the cursor is.
   media::Decoded<media::LogEntry> read_entry(uint64_t index);
 
-  // Whether entry `index` was written completely, sound or not; read as read_entry() does.
-  bool is_intact(uint64_t index);
+  // The bytes of entry `index` (at most last_index) as they are in memory now.
+  std::span<const std::byte> entry_bytes(uint64_t index);
+
+  // Whether entry `index` in memory is, byte for byte, what appending `body` there stored.
+  bool holds(uint64_t index, const media::EntryBody& body);
 
  private:
   // Decodes an entry that has been acquired; acquires it once more if it is not sound.

@@ -73,10 +73,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     reader.advance(batch.end);
     more = !batch.entries.empty() && !batch.stopped;
   }
-  const log::RepairPlan plan = log::plan_repair(reader, *header.value);
-  require(plan.next <= header.value->last_index + 1);
-  require(plan.needed ==
-          (plan.next != header.value->next_index || plan.next != header.value->next_seqnum));
+  const log::LogEnd end = log::find_end(reader, header.value->next_index);
+  require(end.next <= header.value->next_index);
+  require((end.ending == log::Ending::kWhole) == (end.next == header.value->next_index));
   for (const auto& event : memory.events) {
     require(event.offset + event.length <= media::kLogOffset + media::kMinimumLogLength);
   }

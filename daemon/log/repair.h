@@ -4,22 +4,25 @@
 #include <cstdint>
 
 #include "log/reader.h"
-#include "media/log_header.h"
 
 namespace famfs::log {
 
-// What a crash left of an append, and where next_seqnum and next_index belong.
-struct RepairPlan {
-  uint64_t next = 0;             // value for both
-  bool needed = false;           // the header has to change
-  bool loses_announced = false;  // entries before next_index were never written
+// What the announced entries of a log end with.
+enum class Ending {
+  kWhole,         // an entry that was written completely
+  kNeverWritten,  // entries of zeros, as mkfs leaves them: the header counts too many
+  kTorn,          // one entry of which whole cache lines never arrived
+  kDamaged,       // entries that were written and are not whole now
 };
 
-// Looks at the entries around next_index, changes nothing. Sound entries at and after next_index
-// were stored by an append that did not come to announce them: they are kept. Announced entries at
-// the very end whose seqnum or CRC is wrong were never written: they are dropped. A bad entry with
-// an intact one after it is damage that no header can mend: the plan then leaves next_index where
-// it is.
-RepairPlan plan_repair(Reader& reader, const media::LogHeader& header);
+struct LogEnd {
+  Ending ending = Ending::kWhole;
+  uint64_t next = 0;  // index after the last entry that was written completely
+};
+
+// Looks back from the last of `announced` entries (at most the log's capacity) to one that is
+// intact; costs one entry if that is the last. Bad entries with an intact one after them are not
+// looked at, as no header can mend those. Changes nothing.
+LogEnd find_end(Reader& reader, uint64_t announced);
 
 }  // namespace famfs::log

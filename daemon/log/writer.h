@@ -25,10 +25,11 @@ class Writer {
   // their line written back, fence. A reader that sees next_index therefore sees the entries; a
   // crash before the last step leaves them unannounced and harmless.
 
-  // Stores `bodies` as entries header.next_index.. and publishes them; returns the index after
-  // them. `header` must be what the log holds (just acquired) with next_seqnum equal to next_index.
-  // Throws base::Error before anything is stored: ENOSPC if they do not all fit, EUCLEAN for a
-  // skewed header, EINVAL for a body the format cannot hold.
+  // Stores `bodies` as entries header.next_index.. and publishes them, ended by a seqnum of 0 in
+  // the place of the next one; returns the index after them. `header` must be what the log holds
+  // (just acquired) with next_seqnum equal to next_index. Throws base::Error before anything is
+  // stored: ENOSPC if they do not all fit, EUCLEAN for a skewed header, EINVAL for a body the
+  // format cannot hold.
   uint64_t store_entries(const media::LogHeader& header, std::span<const media::EntryBody> bodies);
 
   // Stores next_seqnum and next_index and publishes them: announces the entries before `next`.

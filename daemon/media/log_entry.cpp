@@ -300,6 +300,27 @@ bool is_intact(std::span<const std::byte> bytes, uint64_t index) {
   return check_envelope(bytes, index, findings);
 }
 
+bool needs_bytes(std::span<const std::byte> bytes, uint64_t index, uint64_t begin, uint64_t end) {
+  const auto inside = [&](size_t offset) { return begin <= offset && offset < end; };
+  if ((index > 0 && inside(kSeqnum)) || inside(kCrc)) return true;
+  const auto type = base::load<uint32_t>(bytes, kType);
+  if (type == kMkdir) return inside(kMkdirPath);
+  if (type != kFile) return false;
+  if (inside(kFileSize) || inside(kFilePath) || inside(kExtentCount)) return true;
+  const bool simple = base::load<uint32_t>(bytes, kExtentType) == kSimple;
+  if (!simple && (inside(kStripCount) || inside(kChunkSize))) return true;
+  const uint64_t count =
+      simple ? base::load<uint32_t>(bytes, kExtentCount) : base::load<uint64_t>(bytes, kStripCount);
+  const size_t extents = simple ? kSimpleExtents : kStrips;
+  // No extent begins at 0 and none is empty.
+  for (uint64_t i = 0; i < std::min<uint64_t>(count, kMaxExtents); ++i) {
+    if (inside(extents + i * kExtentSize + 8) || inside(extents + i * kExtentSize + 16)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 Decoded<LogEntry> decode_log_entry(std::span<const std::byte> bytes, uint64_t index,
                                    const Superblock& limits) {
   Decoded<LogEntry> result;

@@ -91,6 +91,10 @@ std::array<std::byte, kLogEntrySize> encode(const LogEntry& entry);
 // Whether seqnum and CRC are right: somebody wrote entry `index` completely.
 bool is_intact(std::span<const std::byte> bytes, uint64_t index);
 
+// Whether entry `index`, if it is what the rest of `bytes` (kLogEntrySize) says, cannot have zeros
+// only in [begin, end). Total over all input.
+bool needs_bytes(std::span<const std::byte> bytes, uint64_t index, uint64_t begin, uint64_t end);
+
 // Total over all input. Checks seqnum, CRC and every field against the format and the superblock's
 // limits (device size, log length, allocation unit). What several entries say together (duplicate
 // paths, overlapping extents) is for tree/ and alloc/.

@@ -71,17 +71,19 @@ class SharedMemory {
   // stored or has just acquired.
   std::span<const std::byte> view(uint64_t offset, uint64_t length) const;
 
+  // Stores are virtual for the tests' simulated hosts, which record each of them.
+
   // Copies `bytes` to `offset`. Others see nothing until publish(). A line that is covered only in
   // part keeps its other bytes as this host's cache has them: use begin_write() where another host
   // may have stored into them.
-  void store(uint64_t offset, std::span<const std::byte> bytes);
+  virtual void store(uint64_t offset, std::span<const std::byte> bytes);
 
   // Stores one 8-byte word (offset a multiple of 8) as one store instruction that no earlier store
   // of this thread passes. Within one line, other hosts thus never see it without those.
-  void store_word(uint64_t offset, uint64_t value);
+  virtual void store_word(uint64_t offset, uint64_t value);
 
   // Stores zeros.
-  void store_zeros(uint64_t offset, uint64_t length);
+  virtual void store_zeros(uint64_t offset, uint64_t length);
 
   // Room for the caller to store file data without a copy, to be followed by publish() of the same
   // range. Acquires the first and last line if they are covered only in part, so that publishing

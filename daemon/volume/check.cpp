@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "volume/check.h"
 
+#include <algorithm>
 #include <iterator>
 #include <mutex>
 #include <thread>
@@ -37,17 +38,25 @@ void check_entries(log::Reader& reader, uint64_t begin, uint64_t end, Contents& 
   }
 }
 
-// Sound entries after the last announced one: an append that a crash cut short, or files that a
-// damaged next_index hides.
-std::vector<media::Finding> check_unannounced(log::Reader& reader, const media::LogHeader& header) {
-  uint64_t next = header.next_index;
-  while (next <= header.last_index && reader.read_entry(next).value) ++next;
-  if (next == header.next_index) return {};
-  return {{media::Severity::kNotice, media::Area::kLogHeader, 0, "next_index",
-           std::to_string(header.next_index),
-           fmt::format("{}, as the entries up to there are sound (mounting on the "
-                       "master announces them)",
-                       next)}};
+// What follows the announced entries, which `contents` holds.
+Unannounced look_behind(log::Reader& reader, const media::LogHeader& header, Contents& contents) {
+  const uint64_t nodes = contents.tree.count();
+  const Unannounced found = take_unannounced(reader, header, contents);
+  contents.rollback(nodes);
+  return found;
+}
+
+// An append that a crash cut short, or files that a damaged next_index hides: next_seqnum, which is
+// stored first, is right after the one, and nothing else in the format tells them apart.
+media::Finding unannounced_finding(const media::LogHeader& header, uint64_t next) {
+  return {media::Severity::kNotice,
+          media::Area::kLogHeader,
+          0,
+          "next_index",
+          std::to_string(header.next_index),
+          fmt::format("{}, as {} log entries from there on are whole and fit (a mount on the "
+                      "master, or --repair=apply, announces them)",
+                      next, next - header.next_index)};
 }
 
 // Reads until the header announces nothing that was not read: a master may be appending meanwhile.
@@ -66,13 +75,18 @@ void check_log(log::Reader& reader, const CheckOptions& options, Contents& conte
       header = reader.read_header();
       continue;
     }
-    auto unannounced = check_unannounced(reader, *header.value);
-    if (header.findings.empty() && unannounced.empty()) break;
+    const uint64_t announced = header.value->next_index;
+    const Unannounced behind = look_behind(reader, *header.value, contents);
+    report.remains = behind.remains;
+    if (header.findings.empty() && behind.next == announced) break;
     // An append that is under way looks like this as well, but not for long.
     std::this_thread::sleep_for(options.settle);
     header = reader.read_header();
     if (announces_more(header)) continue;
-    add(report, std::move(unannounced));
+    report.unannounced = behind.next - announced;
+    if (header.value && report.unannounced > 0) {
+      report.findings.push_back(unannounced_finding(*header.value, behind.next));
+    }
     break;
   }
   report.log_header = header.value;
@@ -102,6 +116,8 @@ CheckReport check(memory::SharedMemory& memory, const CheckOptions& options) {
                       alloc::kMaxBuckets);
   }
   CheckReport report;
+  report.device = memory.name();
+  report.device_size = memory.size();
   const uint64_t readable = std::min(memory.size(), media::kSuperblockSize);
   memory.reach(readable);
   auto superblock = media::decode_superblock(memory.acquire(0, readable), memory.size());

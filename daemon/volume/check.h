@@ -14,6 +14,8 @@
 #include "media/log_header.h"
 #include "media/superblock.h"
 #include "memory/shared_memory.h"
+#include "volume/repair.h"
+#include "volume/unannounced.h"
 #include "volume/volume.h"
 
 namespace famfs::volume {
@@ -28,12 +30,16 @@ struct CheckOptions {
 
 // What fsck knows after reading the whole file system.
 struct CheckReport {
+  std::string device;                           // as the memory is named
+  uint64_t device_size = 0;                     // what it really has
   std::vector<media::Finding> findings;         // empty: clean
   std::optional<media::Superblock> superblock;  // absent if unusable; then nothing below is set
   std::optional<media::LogHeader> log_header;   // absent if unusable
   Role role = Role::kClient;
   uint64_t entries_used = 0;
   uint64_t entries_capacity = 0;
+  uint64_t unannounced = 0;          // whole entries after those that fit: an append cut short
+  Remains remains = Remains::kNone;  // what is in the place of the next entry: harmless
   uint64_t bad_entries = 0;
   uint64_t collisions = 0;  // entries that overlap earlier ones
   uint64_t files = 0;
@@ -61,6 +67,19 @@ struct ReportOptions {
 
 // The report as `famfs fsck` prints it, lines ending in '\n'.
 std::string format_report(const CheckReport& report, const ReportOptions& options);
+
+// What `famfs fsck --repair` did or would do.
+struct RepairReport {
+  RepairPlan plan{};
+  bool applied = false;
+  std::string saved_copy{};  // the file that undoes it
+};
+
+// Lines for people, and what they say of it.
+std::string format_repair(const RepairReport& repair);
+
+// The report as one line of JSON; its members are described in the README. `repair` may be null.
+std::string format_json(const CheckReport& report, const RepairReport* repair);
 
 // What a replay met.
 struct ReplayReport {

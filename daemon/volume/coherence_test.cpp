@@ -121,19 +121,6 @@ TEST_F(TwoHosts, MkfsSeesTheFileSystemOfAnotherHost) {
   EXPECT_TRUE(kill(*early, true));
 }
 
-// Two programs with the master's identity, each with its own cache.
-TEST_F(TwoHosts, MasterSeesAppendsOfAnotherCache) {
-  format_from_another_host();
-  const auto a = mount(master_uuid());
-  const auto b = mount(master_uuid());
-  a->create_file(a_file("a", 1));
-  b->create_file(a_file("b", 1));
-  a->create_file(a_file("c", 1));
-  const auto report = check(*host(), {.system_uuid = master_uuid()});
-  EXPECT_TRUE(report.clean()) << format_report(report, {});
-  EXPECT_EQ(report.files, 3U);
-}
-
 TEST_F(TwoHosts, RepairIsSeenByTheClient) {
   format_from_another_host();
   mount(master_uuid())->make_directory(a_directory("d"));

@@ -70,8 +70,9 @@ media::Decoded<media::LogHeader> Follower::read_header() {
     ++header_checks_;
     header = reader_.read_header();
   }
-  // A log that is being re-made looks damaged: tell the two apart.
-  if (!header.value && !check_identity()) check_current();
+  // A log that is being re-made looks damaged or shrunk: tell the two apart.
+  const bool strange = !header.value || header.value->next_index < reader_.cursor();
+  if (strange && !check_identity()) check_current();
   return header;
 }
 

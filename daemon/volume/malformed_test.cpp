@@ -3,9 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <functional>
 #include <ostream>
+#include <set>
+#include <string>
 
+#include "base/bytes.h"
 #include "testing/example_volume.h"
 #include "testing/temporary_directory.h"
 #include "volume/check.h"
@@ -57,6 +61,20 @@ std::vector<Row> rows() {
   };
   const auto path = [](std::string text) {
     return [=](ExampleVolume& v) { v.patch_path(2, text); };
+  };
+  const auto directory_path = [](const std::string& text) {
+    return [=](ExampleVolume& v) {
+      std::memset(v.entry(0).subspan(28, 80).data(), 0, 80);
+      std::memcpy(v.entry(0).subspan(28, 80).data(), text.data(), text.size());
+      v.patch_entry<uint32_t>(0, 8, 1);
+    };
+  };
+  const auto two_extents = [](uint64_t offset, uint64_t length) {
+    return [=](ExampleVolume& v) {
+      v.patch_entry<uint64_t>(2, 168, offset);
+      v.patch_entry<uint64_t>(2, 176, length);
+      v.patch_entry<uint32_t>(2, 128, 2);
+    };
   };
   const auto next = [](uint64_t seqnum, uint64_t index) {
     return [=](ExampleVolume& v) {
@@ -166,6 +184,81 @@ std::vector<Row> rows() {
        2, true},
       {"FileWhereADirectoryIsNeeded", path("d/f1/x"), kEntry, 2, "relpath", "below a file",
        "below a directory", 0, 2, true},
+      {"LogLengthTooSmall", superblock(24, uint64_t{4} << 20), kSuperblock, 0, "log_len", "4194304",
+       "from 8388608", EUCLEAN, 0, false},
+      {"LogLengthZero", superblock(24, uint64_t{0}), kSuperblock, 0, "log_len", "0", "power of two",
+       EUCLEAN, 0, false},
+      {"AllocUnitZero", superblock(32, uint64_t{0}), kSuperblock, 0, "alloc_unit", "0",
+       "4096 or 2097152", EUCLEAN, 0, false},
+      {"DeviceSizeHoldsTheLogOnly", superblock(112, 10 * kMiB), kSuperblock, 0, "daxdev.size",
+       "10485760", "more than 10485760", EUCLEAN, 0, false},
+      {"LastIndexTooSmall", header(16, uint64_t{3}), kHeader, 0, "last_index", "3", "15419",
+       EUCLEAN, 0, false},
+      {"LastIndexTooLarge", header(16, uint64_t{15420}), kHeader, 0, "last_index", "15420", "15419",
+       EUCLEAN, 0, false},
+      {"SizeHuge", entry(2, 16, ~uint64_t{0}), kEntry, 2, "size", "18446744073709551615",
+       "1 to 2097152", 0, 2, true},
+      {"SizeHugeInterleaved", entry(3, 16, ~uint64_t{0}), kEntry, 3, "size", "18446744073709551615",
+       "3 strips hold", 0, 3, true},
+      {"ExtentLengthOdd", entry(2, 152, uint64_t{21}), kEntry, 2, "fmap.se[0].len", "21",
+       "a multiple of 2097152", 0, 2, true},
+      {"ExtentOffsetWraps", entry(2, 144, ~uint64_t{0} - 2 * kMiB + 1), kEntry, 2,
+       "fmap.se[0].offset", "18446744073707454464", "below 4294967296", 0, 2, true},
+      {"SecondExtentInTheLog", two_extents(2 * kMiB, 2 * kMiB), kEntry, 2, "fmap.se[1].offset",
+       "2097152", "from 10485760", 0, 2, true},
+      {"SecondExtentEmpty", two_extents(64 * kMiB, 0), kEntry, 2, "fmap.se[1].len", "0",
+       "from 2097152", 0, 2, true},
+      {"SecondExtentOverlapsTheFirst", two_extents(14 * kMiB, 2 * kMiB), kEntry, 2, "fmap",
+       "2097152 bytes at 14680064 of 'd/f2' that overlap 'd/f2'", "no file uses", 0, 2, true},
+      {"NiextZero", entry(3, 128, uint32_t{0}), kEntry, 3, "fmap.niext", "0", "1", 0, 3, true},
+      {"NstripsZero", entry(3, 136, uint64_t{0}), kEntry, 3, "fmap.ie[0].nstrips", "0", "1 to 16",
+       0, 3, true},
+      {"ChunkSizeBelowAllocationUnit", entry(3, 144, uint64_t{4096}), kEntry, 3,
+       "fmap.ie[0].chunk_size", "4096", "multiple of 2097152", 0, 3, true},
+      {"ChunkSizeHuge", entry(3, 144, uint64_t{1} << 63), kEntry, 3, "size", "9000001",
+       "3 strips hold", 0, 3, true},
+      {"StripDeviceIndex", entry(3, 152, uint64_t{1}), kEntry, 3, "fmap.ie[0].strips[0].devindex",
+       "1", "0, the only device", 0, 3, true},
+      {"StripOffsetZero", entry(3, 160, uint64_t{0}), kEntry, 3, "fmap.ie[0].strips[0].offset", "0",
+       "from 10485760", 0, 3, true},
+      {"StripMisaligned", entry(3, 184, uint64_t{64} * kMiB + 512), kEntry, 3,
+       "fmap.ie[0].strips[1].offset", "67109376", "multiple of 2097152", 0, 3, true},
+      {"StripBeyondDevice", entry(3, 208, uint64_t{1} << 40), kEntry, 3,
+       "fmap.ie[0].strips[2].offset", "1099511627776", "below 4294967296", 0, 3, true},
+      {"StripLengthZero", entry(3, 168, uint64_t{0}), kEntry, 3, "fmap.ie[0].strips[0].len", "0",
+       "from 2097152", 0, 3, true},
+      {"StripLengthHuge", entry(3, 216, ~uint64_t{0} - 2 * kMiB + 1), kEntry, 3,
+       "fmap.ie[0].strips[2].len", "18446744073707454464", "daxdev.size", 0, 3, true},
+      {"StripTooShort", entry(3, 192, 2 * kMiB), kEntry, 3, "size", "9000001",
+       "strips[1] has 2097152", 0, 3, true},
+      {"StripOverlapsAFile", entry(3, 160, 10 * kMiB), kEntry, 3, "fmap", "that overlap 'd/f1'",
+       "no file uses", 0, 3, true},
+      {"StripsOverlapEachOther",
+       [](ExampleVolume& v) {
+         v.patch_entry<uint64_t>(3, 184, base::load<uint64_t>(v.entry(3), 160));
+       },
+       kEntry, 3, "fmap", "that overlap 'striped'", "no file uses", 0, 3, true},
+      {"ModeHuge", entry(2, 36, ~uint32_t{0}), kEntry, 2, "mode", "037777777777", "07777", 0, 2,
+       true},
+      {"DirectoryMode", entry(0, 24, uint32_t{040755}), kEntry, 0, "mode", "040755", "07777", 0, 0,
+       true},
+      {"PathWithDot", path("d/./f"), kEntry, 2, "relpath", "'.'", "relative", 0, 2, true},
+      {"PathWithEmptyComponent", path("d//f"), kEntry, 2, "relpath", "empty component", "relative",
+       0, 2, true},
+      {"PathEndsWithSlash", path("d/"), kEntry, 2, "relpath", "empty component", "relative", 0, 2,
+       true},
+      {"FileReplacesADirectory", path("d"), kEntry, 2, "relpath", "exists already", "no earlier", 0,
+       2, true},
+      {"DirectoryWithoutName", directory_path(""), kEntry, 0, "relpath", "empty", "relative", 0, 0,
+       true},
+      {"DirectoryWithDotDot", directory_path("../d"), kEntry, 0, "relpath", "'..'", "without '..'",
+       0, 0, true},
+      {"DirectoryAbsolute", directory_path("/d"), kEntry, 0, "relpath", "absolute", "relative", 0,
+       0, true},
+      {"DirectoryWithoutParent", directory_path("zz/d"), kEntry, 0, "relpath", "does not exist",
+       "earlier entry", 0, 0, true},
+      {"DirectoryWithoutNul", directory_path(std::string(80, 'x')), kEntry, 0, "relpath",
+       "80 bytes", "1 to 79", 0, 0, true},
   };
 }
 
@@ -224,6 +317,13 @@ TEST_P(Malformed, MasterAppendsNothingBehindDamage) {
 
 INSTANTIATE_TEST_SUITE_P(Media, Malformed, ::testing::ValuesIn(rows()),
                          [](const auto& info) { return std::string(info.param.name); });
+
+TEST(MalformedRows, AreMoreThanSixtyKindsOfOneField) {
+  std::set<std::string> names;
+  for (const Row& row : rows()) names.insert(row.name);
+  EXPECT_EQ(names.size(), rows().size());
+  EXPECT_GE(names.size(), 60U);
+}
 
 TEST(WellFormed, Version47IsRead) {
   ExampleVolume example;

@@ -67,6 +67,12 @@ void add_log(Lines& out, const CheckReport& report, bool verbose) {
   out.line("  {} directories", report.directories);
   out.line("  {} bad log entries", report.bad_entries);
   out.line("  {} allocation collisions", report.collisions);
+  if (report.remains != Remains::kNone) {
+    out.line(
+        "  remains of an append that ended early ({}) after the last entry; harmless, the next "
+        "append overwrites them",
+        to_string(report.remains));
+  }
   if (!verbose) return;
   out.value("last_index:", report.log_header->last_index);
   out.value("next_seqnum:", report.log_header->next_seqnum);
@@ -119,6 +125,19 @@ std::string format_report(const CheckReport& report, const ReportOptions& option
     out.line("{} errors found", report.findings.size());
   }
   return out.take();
+}
+
+std::string format_repair(const RepairReport& repair) {
+  const RepairPlan& plan = repair.plan;
+  if (plan.refused) return fmt::format("repair: refused: {}\n", plan.reason);
+  if (!plan.wanted) return fmt::format("repair: nothing to repair: {}\n", plan.reason);
+  std::string text = fmt::format("repair: next_seqnum {} -> {}, next_index {} -> {}: {}\n",
+                                 plan.found.next_seqnum, plan.wanted->next_seqnum,
+                                 plan.found.next_index, plan.wanted->next_index, plan.reason);
+  text += repair.applied
+              ? fmt::format("repair: done; what was there before is in {}\n", repair.saved_copy)
+              : "repair: nothing was changed; --repair=apply does it\n";
+  return text;
 }
 
 }  // namespace famfs::volume

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "log/repair.h"
 #include "media/path.h"
+#include "volume/unannounced.h"
 
 namespace famfs::volume {
 namespace {
@@ -86,6 +86,7 @@ RefreshResult Volume::refresh() {
   }
   const std::unique_lock state(state_mutex_);
   last_ = follower_.follow();
+  note_foreign_entries();
   return last_;
 }
 
@@ -94,24 +95,37 @@ RefreshResult Volume::last_refresh() const {
   return last_;
 }
 
-media::LogHeader Volume::complete_append(const media::LogHeader& header) {
-  Contents& contents = follower_.contents();
-  log::Reader& reader = follower_.reader();
+std::string Volume::other_master() const {
+  const std::shared_lock state(state_mutex_);
+  return other_master_;
+}
+
+void Volume::complete_append(const media::LogHeader& header) {
   const std::scoped_lock lock(media_mutex_);
-  const log::RepairPlan plan = log::plan_repair(reader, header);
-  if (!plan.needed || plan.loses_announced) return header;
-  // Entries that a crash left unannounced may be older than the last append of another program:
-  // only those that fit what is announced are taken.
-  uint64_t next = header.next_index;
-  for (; next < plan.next; ++next) {
-    const auto entry = reader.read_entry(next);
-    if (!entry.value || contents.add(*entry.value)) break;
-  }
+  const uint64_t next = take_unannounced(follower_.reader(), header, follower_.contents()).next;
+  if (header.next_seqnum == next && header.next_index == next) return;
   writer_.set_next(next);
-  reader.advance(next);
-  media::LogHeader completed = header;
-  completed.next_seqnum = completed.next_index = next;
-  return completed;
+  follower_.reader().advance(next);
+}
+
+base::Error Volume::other_master_error() const {
+  return {EROFS,
+          "{} has another master with the identity of this host, {}: {}; nothing more is created "
+          "here: find that host, unmount both, run `famfs fsck`, mount one",
+          memory_->name(), superblock_.system_uuid.to_string(), other_master_};
+}
+
+void Volume::other_master_found(std::string evidence) {
+  other_master_ = std::move(evidence);
+  throw other_master_error();
+}
+
+// Only this mount appends, so what it did not write itself is of another master.
+void Volume::note_foreign_entries() {
+  if (role_ != Role::kMaster || last_.entries == 0 || !other_master_.empty()) return;
+  other_master_ =
+      fmt::format("{} log entries before {} were announced that this mount did not write",
+                  last_.entries, follower_.reader().cursor());
 }
 
 media::EntryBody Volume::place(const CreateRequest& request, tree::NodeId owner) {
@@ -145,22 +159,69 @@ std::vector<media::EntryBody> Volume::place_all(std::span<const CreateRequest> r
   return bodies;
 }
 
-void Volume::append(const media::LogHeader& header, std::span<const media::EntryBody> bodies) {
+// The header as it is in memory now, which must count `next` entries.
+media::LogHeader Volume::require_counters(uint64_t next) {
+  const auto header = follower_.read_header();
+  if (!header.value) {
+    throw base::Error(EUCLEAN, "nothing can be created, as the log is damaged: {}",
+                      media::to_string(*media::first_damage(header.findings)));
+  }
+  if (header.value->next_index == next && header.value->next_seqnum == next) return *header.value;
+  other_master_found(
+      fmt::format("next_seqnum and next_index are {} and {}, and this mount left them "
+                  "at {}",
+                  header.value->next_seqnum, header.value->next_index, next));
+}
+
+// A master that counted the entries before this one announced its own stores over them afterwards.
+void Volume::require_last_append() {
+  if (!last_append_) return;
+  const std::scoped_lock lock(media_mutex_);
+  if (follower_.reader().holds(last_append_->index, last_append_->body)) return;
+  other_master_found(
+      fmt::format("log entry {} is not what this mount wrote there", last_append_->index));
+}
+
+void Volume::append(std::span<const media::EntryBody> bodies) {
   if (bodies.empty()) return;
+  const uint64_t first = follower_.reader().cursor();
+  // As late as can be: between here and the announcement another master is not seen.
+  const media::LogHeader header = require_counters(first);
   uint64_t next = 0;
   {
     const std::scoped_lock lock(media_mutex_);
     next = writer_.store_entries(header, bodies);
   }
-  // Storing entries takes a while. The log of another mkfs must not announce them …
-  if (!check_identity()) check_current();
+  // Storing entries takes a while. Neither the log of another mkfs nor the count of another master
+  // must announce them.
+  require_counters(first);
   {
     const std::scoped_lock lock(media_mutex_);
     writer_.set_next(next);
   }
+  verify_append(first, bodies);
   follower_.reader().advance(next);
-  // … and if it came just then, they must not be called created.
-  if (!check_identity()) check_current();
+  last_append_ = media::LogEntry{first, bodies.front()};
+}
+
+// What was announced is called created only if it is in memory, of this file system.
+void Volume::verify_append(uint64_t first, std::span<const media::EntryBody> bodies) {
+  const auto header = follower_.read_header();
+  const uint64_t next = first + bodies.size();
+  uint64_t whole = 0;
+  {
+    const std::scoped_lock lock(media_mutex_);
+    log::Reader& reader = follower_.reader();
+    while (whole < bodies.size() && reader.holds(first + whole, bodies[whole])) ++whole;
+  }
+  if (whole < bodies.size()) {
+    other_master_found(
+        fmt::format("log entry {} is not what this mount has just written there", first + whole));
+  }
+  if (!header.value || header.value->next_index < next) {
+    other_master_found(
+        fmt::format("next_index is not {}, which this mount has just written", next));
+  }
 }
 
 std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests) {
@@ -171,18 +232,18 @@ std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests
   const std::unique_lock state(state_mutex_);
   check_current();
   last_ = follower_.follow();
+  note_foreign_entries();
+  if (!other_master_.empty()) throw other_master_error();
   if (last_.stopped) {
     throw base::Error(EUCLEAN, "nothing can be created, as the log is damaged: {}",
                       media::to_string(*last_.stopped));
   }
-  media::LogHeader header = *follower_.header();
-  if (header.next_seqnum != header.next_index) header = complete_append(header);
+  require_last_append();
 
   Contents& contents = follower_.contents();
   const uint64_t nodes = contents.tree.count();
   try {
-    const auto bodies = place_all(requests, header.next_index);
-    append(header, bodies);
+    append(place_all(requests, follower_.reader().cursor()));
   } catch (...) {
     contents.rollback(nodes);
     throw;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "alloc/space.h"
+#include "base/error.h"
 #include "base/uuid.h"
 #include "log/writer.h"
 #include "media/superblock.h"
@@ -86,9 +87,9 @@ class Volume {
  public:
   // Validates superblock and log header, replays the log. Entries after the first bad one are not
   // played: open succeeds and last_refresh() says why it stopped. On the master an append that a
-  // crash cut short is completed first (log/repair.h), under options.lock_master. Throws ENODATA if
-  // there is no famfs, EUCLEAN for a damaged superblock or log header (with the finding), ESTALE if
-  // it is re-made meanwhile.
+  // crash cut short is completed first (unannounced.h), under options.lock_master. Throws ENODATA
+  // if there is no famfs, EUCLEAN for a damaged superblock or log header (with the finding), ESTALE
+  // if it is re-made meanwhile.
   static std::unique_ptr<Volume> open(std::unique_ptr<memory::SharedMemory> memory,
                                       const OpenOptions& options);
   Volume(const Volume&) = delete;
@@ -105,6 +106,10 @@ class Volume {
   // Throws ESTALE if superseded; takes no lock.
   void check_current() const;
 
+  // What shows that another host appends to this log with the identity of this one; empty if
+  // nothing does. Sticky: this mount appends nothing more and goes on as a client does.
+  std::string other_master() const;
+
   // Follows the log: invalidates the superblock's first line and the header's line, and if
   // next_index moved reads exactly the new entries. Constant cost when nothing is new. The identity
   // is compared before and after; entries of a foreign log are never taken.
@@ -117,9 +122,9 @@ class Volume {
   bool check_identity();
 
   // On the master: makes all of `requests` (in order, so a directory before what is in it) as one
-  // append, or none. Returns the node ids. Throws EROFS on a client, EEXIST, ENOENT (no parent),
-  // ENOTDIR, ENAMETOOLONG, EINVAL, ENOSPC (device or log full), EUCLEAN (the log is damaged, so
-  // what is appended would never be seen).
+  // append, or none. Returns the node ids. Throws EROFS on a client and once another master was
+  // detected, EEXIST, ENOENT (no parent), ENOTDIR, ENAMETOOLONG, EINVAL, ENOSPC (device or log
+  // full), EUCLEAN (the log is damaged, so what is appended would never be seen).
   std::vector<tree::NodeId> create(std::span<const CreateRequest> requests);
   tree::NodeId create_file(const CreateRequest& request);
   tree::NodeId make_directory(const CreateRequest& request);
@@ -153,10 +158,16 @@ class Volume {
          Role role);
 
   // These want state_mutex_ held exclusively.
-  media::LogHeader complete_append(const media::LogHeader& header);
+  void complete_append(const media::LogHeader& header);
+  base::Error other_master_error() const;
+  [[noreturn]] void other_master_found(std::string evidence);
+  void note_foreign_entries();
+  media::LogHeader require_counters(uint64_t next);
+  void require_last_append();
   media::EntryBody place(const CreateRequest& request, tree::NodeId owner);
   std::vector<media::EntryBody> place_all(std::span<const CreateRequest> requests, uint64_t index);
-  void append(const media::LogHeader& header, std::span<const media::EntryBody> bodies);
+  void append(std::span<const media::EntryBody> bodies);
+  void verify_append(uint64_t first, std::span<const media::EntryBody> bodies);
 
   std::unique_ptr<memory::SharedMemory> memory_;
   const media::Superblock superblock_;
@@ -167,6 +178,8 @@ class Volume {
   Follower follower_;
   log::Writer writer_;
   RefreshResult last_;
+  std::string other_master_;
+  std::optional<media::LogEntry> last_append_;  // the first entry of it
   std::mt19937_64 random_;
 
   std::atomic<uint64_t> refreshes_{0};

@@ -6,11 +6,13 @@ superblock or log header, and of a bad entry it plays everything before it.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from famfs_verbs import FSCK_CLEAN, FSCK_DAMAGE, MEBI, Famfs
@@ -20,83 +22,176 @@ from support.media import ADD_DAXDEV, DELETE, Medium, medium
 META_SIZE = 16 * MEBI  # superblock, log, and the little data of the sample
 
 
+# What fsck calls the fields of support.media.
+FIELDS = {
+    "omf_major": "omf_ver_major",
+    "device_size": "daxdev.size",
+    "path": "relpath",
+    "mkdir.path": "relpath",
+    "mkdir.mode": "mode",
+    "ext_type": "fmap.ext_type",
+    "nextents": "fmap.nextents",
+    "niext": "fmap.niext",
+    "nstrips": "fmap.ie[0].nstrips",
+    "chunk_size": "fmap.ie[0].chunk_size",
+}
+for _part in ("devindex", "offset", "len"):
+    FIELDS[f"extent.{_part}"] = f"fmap.se[0].{_part}"
+    FIELDS[f"extent1.{_part}"] = f"fmap.se[1].{_part}"
+    FIELDS[f"strip.{_part}"] = f"fmap.ie[0].strips[0].{_part}"
+    FIELDS[f"strip1.{_part}"] = f"fmap.ie[0].strips[1].{_part}"
+
+
 @dataclass(frozen=True)
 class Spoiled:
-    """One spoilt field: how it is spoilt and which words the message must have."""
+    """One spoilt field, its checksum mended: how it is spoilt and how fsck names it."""
 
     spoil: Callable[[Medium], None]
-    words: tuple[str, ...]  # regular expressions, all of which must be found
+    area: str
+    field: str
+    found: str  # regular expressions, as are all of the words of the message
+    allowed: str
     entry: int | None = None  # the entry that is bad; None: superblock or log header
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (re.escape(self.field), self.found, self.allowed)
 
 
 def number(value: int) -> str:
-    """Matches a number, decimal or hexadecimal."""
-    return rf"(?<![\w]){value}(?![\w])|0x0*{value:x}(?![\w])"
+    """Matches a number, decimal, hexadecimal or octal."""
+    return rf"(?<![\w]){value}(?![\w])|0x0*{value:x}(?![\w])|(?<![\w])0{value:o}(?![\w])"
 
 
-def superblock(name: str, value: int, *words: str) -> Spoiled:
-    return Spoiled(lambda m: m.set_superblock(name, value), (*words, number(value)))
+def superblock(name: str, value: int, allowed: str) -> Spoiled:
+    field = FIELDS.get(name, name)
+    return Spoiled(
+        lambda m: m.set_superblock(name, value), "superblock", field, number(value), allowed
+    )
 
 
-def header(name: str, value: int, *words: str) -> Spoiled:
-    return Spoiled(lambda m: m.set_header(name, value), (*words, number(value)))
+def header(name: str, value: int, allowed: str) -> Spoiled:
+    return Spoiled(lambda m: m.set_header(name, value), "log_header", name, number(value), allowed)
 
 
-def entry(index: int, name: str, value: int | bytes, *words: str) -> Spoiled:
-    shown = (number(value),) if isinstance(value, int) else ()
-    return Spoiled(lambda m: m.set_entry(index, name, value), (*words, *shown), entry=index)
+def entry(
+    index: int,
+    name: str,
+    value: int | bytes,
+    allowed: str,
+    *,
+    field: str | None = None,
+    found: str | None = None,
+) -> Spoiled:
+    """`field` and `found`: what fsck names where that is not the spoilt field and its value."""
+    if found is None:
+        found = number(value) if isinstance(value, int) else re.escape(value.decode())
+    return Spoiled(
+        lambda m: m.set_entry(index, name, value),
+        "log_entry",
+        field or FIELDS.get(name, name),
+        found,
+        allowed,
+        index,
+    )
 
+
+def same_as(index: int, name: str, other: int, other_name: str, found: str) -> Spoiled:
+    """A field that gets the value that another one has: space that is used already."""
+    return Spoiled(
+        lambda m: m.set_entry(index, name, m.entry(other, other_name)),
+        "log_entry",
+        "fmap",
+        found,
+        "no file uses",
+        index,
+    )
+
+
+HUGE = (1 << 64) - (2 << 20)  # aligned, and wraps with any length
+MAP = "what the extents hold|strips hold"
 
 # The sample: entry 0 directory d, 1 file d/one, 2 interleaved file strips, 3 file last.
 BAD_ROOTS = {
-    "superblock magic": superblock("magic", 0x87B282FE, "magic"),
-    "superblock version": superblock("version", 49, "version", "48"),
-    "superblock crc": superblock("crc", 12345, "crc|checksum"),
-    "superblock alloc_unit": superblock("alloc_unit", 8192, "alloc"),
-    "superblock omf_major": superblock("omf_major", 3, "omf|major"),
-    "superblock log_offset": superblock("log_offset", 0x400000, "log_offset|log offset"),
-    "superblock log_len": superblock("log_len", 0x700000, "log_len|log len"),
-    "superblock device size": superblock("device_size", 1 << 60, "size"),
-    "log magic": header("magic", 0xBADCAFEF00E, "magic"),
-    "log crc": header("crc", 99, "crc|checksum"),
-    "log length": header("log_len", 1 << 40, "log_len|log len"),
-    "log last_index": header("last_index", 20_000, "last_index|last index", "15419"),
-    "log next_index": header("next_index", 15_421, "next_index|next index", "15420"),
+    "superblock magic": superblock("magic", 0x87B282FE, "0x87b282ff"),
+    "superblock version above": superblock("version", 49, "47 to 48"),
+    "superblock version below": superblock("version", 46, "47 to 48"),
+    "superblock crc": superblock("crc", 12345, "0x"),
+    "superblock alloc_unit": superblock("alloc_unit", 8192, "4096 or 2097152"),
+    "superblock alloc_unit 0": superblock("alloc_unit", 0, "4096 or 2097152"),
+    "superblock omf_major": superblock("omf_major", 3, "2"),
+    "superblock log_offset": superblock("log_offset", 0x400000, "2097152"),
+    "superblock log_len odd": superblock("log_len", 0xC00000, "power of two"),
+    "superblock log_len small": superblock("log_len", 0x400000, "from 8388608"),
+    "superblock log_len huge": superblock("log_len", 1 << 63, "within the device"),
+    "superblock device size": superblock("device_size", 1 << 60, "4294967296"),
+    "superblock device size 0": superblock("device_size", 0, "more than 10485760"),
+    "log magic": header("magic", 0xBADCAFEF00E, "0xbadcafef00d"),
+    "log crc": header("crc", 99, "0x"),
+    "log length": header("log_len", 1 << 40, "8388608"),
+    "log last_index above": header("last_index", 20_000, "15419"),
+    "log last_index below": header("last_index", 3, "15419"),
+    "log next_index": header("next_index", 15_421, "0 to 15420"),
+    "log next_index huge": header("next_index", HUGE, "0 to 15420"),
 }
 BAD_ENTRIES = {
-    "entry crc": entry(3, "crc", 12345, "crc|checksum"),
-    "entry seqnum": entry(3, "seqnum", 77, "seqnum"),
-    "extent offset 0": entry(3, "extent.offset", 0, "offset"),
-    "extent misaligned": entry(3, "extent.offset", (32 << 20) + 4096, "offset"),
-    "extent beyond device": entry(3, "extent.offset", DEVICE_SIZE, "extent|offset"),
-    "extent wraps": entry(3, "extent.offset", (1 << 64) - (2 << 20), "extent|offset"),
-    "devindex": entry(3, "extent.devindex", 3, "dev"),
-    "overlap": Spoiled(
-        lambda m: m.set_entry(3, "extent.offset", m.entry(1, "extent.offset")),
-        ("overlap|collision|already",),
-        entry=3,
-    ),
-    "size above map": entry(3, "size", 5 * MEBI, "size"),
-    "size 0": entry(3, "size", 0, "size"),
-    "nextents 17": entry(3, "nextents", 17, "extents", "16"),
-    "nextents 1000000": entry(3, "nextents", 1_000_000, "extents", "16"),
-    "nextents 0": entry(3, "nextents", 0, "extents"),
-    "ext_type": entry(3, "ext_type", 7, "ext_type|extent type|map type"),
-    "nstrips": entry(2, "nstrips", 40, "strips", "16"),
-    "nstrips 0": entry(2, "nstrips", 0, "strips"),
-    "chunk size": entry(2, "chunk_size", 3 * MEBI, "chunk"),
-    "strip beyond device": entry(2, "strip.offset", DEVICE_SIZE + (2 << 20), "strip|offset"),
-    "strip devindex": entry(2, "strip.devindex", 9, "dev"),
-    "absolute path": entry(3, "path", b"/etc/famfs", "path", "/etc/famfs"),
-    "empty path": entry(3, "path", b"", "path"),
-    "path upwards": entry(3, "path", b"../../tmp/x", "path", r"\.\./"),
-    "path upwards inside": entry(3, "path", b"d/../../x", "path", r"\.\./"),
-    "path with NUL": entry(3, "path", b"la\0st", "path|NUL"),
-    "path without NUL": entry(3, "path", b"n" * 80, "path"),
-    "duplicate path": entry(3, "path", b"d/one", "d/one"),
-    "missing parent": entry(3, "path", b"zz/f1", "zz"),
-    "file as parent": entry(3, "path", b"d/one/x", "d/one"),
-    "mkdir of no name": entry(0, "mkdir.path", b"", "path"),
+    "entry crc": entry(3, "crc", 12345, "0x"),
+    "entry seqnum": entry(3, "seqnum", 77, "3, the entry's index"),
+    "extent offset 0": entry(3, "extent.offset", 0, "from 10485760"),
+    "extent in the log": entry(3, "extent.offset", 4 << 20, "from 10485760"),
+    "extent misaligned": entry(3, "extent.offset", (32 << 20) + 4096, "multiple of 2097152"),
+    "extent beyond device": entry(3, "extent.offset", DEVICE_SIZE, "below 4294967296"),
+    "extent wraps": entry(3, "extent.offset", HUGE, "below 4294967296"),
+    "extent length 0": entry(3, "extent.len", 0, "2097152 to"),
+    "extent length odd": entry(3, "extent.len", 21, "multiple of 2097152"),
+    "extent length huge": entry(3, "extent.len", HUGE, "less the offset"),
+    "devindex": entry(3, "extent.devindex", 3, "0, the only device"),
+    "second extent 0": entry(3, "nextents", 2, "10485760", field="fmap.se[1].offset", found="0"),
+    "overlap": same_as(3, "extent.offset", 1, "extent.offset", "'last' that overlap 'd/one'"),
+    "size above map": entry(3, "size", 5 * MEBI, MAP),
+    "size huge": entry(3, "size", (1 << 64) - 1, MAP),
+    "size 0": entry(3, "size", 0, "1 or more"),
+    "nextents 17": entry(3, "nextents", 17, "1 to 16"),
+    "nextents 1000000": entry(3, "nextents", 1_000_000, "1 to 16"),
+    "nextents 0": entry(3, "nextents", 0, "1 to 16"),
+    "ext_type": entry(3, "ext_type", 7, "0 or 1"),
+    "mode of a file": entry(3, "mode", 0o100644, "07777"),
+    "niext 2": entry(2, "niext", 2, "1"),
+    "niext 0": entry(2, "niext", 0, "1"),
+    "nstrips 40": entry(2, "nstrips", 40, "1 to 16"),
+    "nstrips huge": entry(2, "nstrips", HUGE, "1 to 16"),
+    "nstrips 0": entry(2, "nstrips", 0, "1 to 16"),
+    "nstrips 1": entry(2, "nstrips", 1, MAP, field="size", found=number(5 * MEBI)),
+    "chunk size odd": entry(2, "chunk_size", 3 * MEBI, "power of two"),
+    "chunk size 0": entry(2, "chunk_size", 0, "power of two"),
+    "chunk size small": entry(2, "chunk_size", 4096, "multiple of 2097152"),
+    "chunk size huge": entry(2, "chunk_size", 1 << 63, MAP, field="size", found=number(5 * MEBI)),
+    "strip beyond device": entry(2, "strip.offset", DEVICE_SIZE + (2 << 20), "below 4294967296"),
+    "strip offset 0": entry(2, "strip.offset", 0, "from 10485760"),
+    "strip misaligned": entry(2, "strip1.offset", (32 << 20) + 512, "multiple of 2097152"),
+    "strip length 0": entry(2, "strip.len", 0, "2097152 to"),
+    "strip length huge": entry(2, "strip1.len", HUGE, "less the offset"),
+    "strip too short": entry(2, "strip1.len", 2 << 20, MAP, field="size", found=number(5 * MEBI)),
+    "strip devindex": entry(2, "strip.devindex", 9, "0, the only device"),
+    "strip over a file": same_as(2, "strip.offset", 1, "extent.offset", "that overlap 'd/one'"),
+    "strip over a strip": same_as(2, "strip.offset", 2, "strip1.offset", "that overlap 'strips'"),
+    "absolute path": entry(3, "path", b"/etc/famfs", "relative path"),
+    "empty path": entry(3, "path", b"", "relative path", found="empty"),
+    "path upwards": entry(3, "path", b"../../tmp/x", "without '..'"),
+    "path upwards inside": entry(3, "path", b"d/../../x", "without '..'"),
+    "path of dot": entry(3, "path", b"d/./x", "relative path"),
+    "path with an empty part": entry(3, "path", b"d//x", "relative path"),
+    "path with NUL": entry(3, "path", b"la\0st", "NUL only after", found="NUL inside"),
+    "path without NUL": entry(3, "path", b"n" * 80, "1 to 79 bytes"),
+    "duplicate path": entry(3, "path", b"d/one", "no earlier entry"),
+    "path of a directory": entry(3, "path", b"d", "no earlier entry", found="'d' .exists"),
+    "missing parent": entry(3, "path", b"zz/f1", "an earlier entry made"),
+    "file as parent": entry(3, "path", b"d/one/x", "below a directory"),
+    "mkdir of no name": entry(0, "mkdir.path", b"", "relative path", found="empty"),
+    "mkdir upwards": entry(0, "mkdir.path", b"../d", "without '..'"),
+    "mkdir absolute": entry(0, "mkdir.path", b"/d", "relative path"),
+    "mkdir without parent": entry(0, "mkdir.path", b"zz/d", "an earlier entry made"),
+    "mkdir mode": entry(0, "mkdir.mode", 0o40755, "07777"),
 }
 UNKNOWN_TYPES = {"DELETE": DELETE, "ninety-nine": 99, "ADD_DAXDEV": ADD_DAXDEV}
 
@@ -138,6 +233,23 @@ def assert_named(text: str, spoiled: Spoiled) -> None:
         assert re.search(rf"\b{spoiled.entry}\b", text), f"entry {spoiled.entry} not named:\n{text}"
 
 
+def assert_found(report: dict[str, Any], spoiled: Spoiled) -> None:
+    """The report has exactly this: area, entry, field, value found and values allowed."""
+    assert report["clean"] is False
+    for finding in report["findings"]:
+        if (finding["area"], finding["entry"], finding["field"]) == (
+            spoiled.area, spoiled.entry, spoiled.field
+        ) and re.search(spoiled.found, finding["found"]):  # fmt: skip
+            assert re.search(spoiled.allowed, finding["allowed"]), finding
+            assert finding["severity"] == "damage"
+            return
+    raise AssertionError(f"{spoiled.area} {spoiled.field} is not among {report['findings']}")
+
+
+def test_kinds_of_damage_are_many() -> None:
+    assert len(BAD_ROOTS) + len(BAD_ENTRIES) >= 60
+
+
 def test_sample_is_sound(spoilable: Cluster) -> None:
     """The sample that the other tests spoil is clean before."""
     assert spoilable.client.fsck().returncode == FSCK_CLEAN
@@ -145,7 +257,7 @@ def test_sample_is_sound(spoilable: Cluster) -> None:
 
 @pytest.mark.parametrize("name", [*BAD_ROOTS, *BAD_ENTRIES])
 def test_fsck_names_the_damage(spoilable: Cluster, memory: Path, name: str) -> None:
-    """fsck exits with 4, names the field and its values, and writes nothing."""
+    """fsck exits with 4, names entry, field, value and what is allowed, and writes nothing."""
     spoiled = {**BAD_ROOTS, **BAD_ENTRIES}[name]
     with medium(memory) as spoilt:
         spoiled.spoil(spoilt)
@@ -153,6 +265,9 @@ def test_fsck_names_the_damage(spoilable: Cluster, memory: Path, name: str) -> N
     found = spoilable.client.fsck(check=False)
     assert found.returncode == FSCK_DAMAGE, found
     assert_named(found.text, spoiled)
+    told = spoilable.client.fsck("--json", check=False)
+    assert told.returncode == FSCK_DAMAGE, told
+    assert_found(json.loads(told.stdout), spoiled)
     assert first_bytes(memory) == before
 
 

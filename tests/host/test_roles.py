@@ -5,9 +5,11 @@ daemon of it at a time; whoever cannot tell who it is, is a client.
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import pytest
 from famfs_verbs import Famfs
 from host.cluster import Cluster
 from support import media
@@ -23,6 +25,7 @@ def announce(memory: Path, entries: int) -> None:
         medium.set_header("next_index", entries)
 
 
+@pytest.mark.expects_daemon_errors("next_index")
 def test_second_master_is_refused_before_it_touches_the_log(cluster: Cluster, memory: Path) -> None:
     """A mount with the identity of a mounted master is refused, and does not announce what that
     master may be about to announce itself.
@@ -39,6 +42,29 @@ def test_second_master_is_refused_before_it_touches_the_log(cluster: Cluster, me
     announce(memory, 1)
     cluster.master.mkdir("e")
     assert sorted(cluster.client.tree()) == ["d", "e"]
+
+
+@pytest.mark.expects_daemon_errors("another host is master")
+def test_second_master_elsewhere_is_detected(cluster: Cluster, memory: Path) -> None:
+    """Entries that the master did not write are of another one: it follows them, appends nothing
+    behind them, says why, and does again when it was mounted anew.
+    """
+    cluster.master.mkdir("d")
+    with media.medium(memory) as medium:
+        medium.append_directory(1, "of-the-other")
+    announce(memory, 2)
+    refused = cluster.master.mkdir("e", check=False)
+    assert 0 < refused.returncode < 128
+    assert "another master" in refused.text and "1 log entries" in refused.text
+    status = json.loads(cluster.machine(cluster.master).control("/status"))
+    assert "did not write" in status["other_master"]
+    for host in cluster.hosts:
+        assert sorted(host.tree()) == ["d", "of-the-other"]
+    cluster.master.umount()
+    cluster.master.mount()
+    cluster.master.mkdir("e")
+    assert cluster.client.exists("e")
+    cluster.master.fsck()
 
 
 def test_host_that_cannot_tell_who_it_is_is_a_client(hosts: Cluster) -> None:

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace famfs::base {
+
+// `text` as a JSON string with its quotes. Bytes that are not UTF-8 pass as they are.
+std::string json_string(std::string_view text);
+
+}  // namespace famfs::base

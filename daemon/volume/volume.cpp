@@ -118,7 +118,7 @@ media::EntryBody Volume::place(const CreateRequest& request, tree::NodeId owner)
   if (request.directory) {
     return media::DirectoryEntry{request.path, request.uid, request.gid, request.mode};
   }
-  alloc::Space& space = follower_.contents().space;
+  alloc::Pool& space = follower_.contents().space;
   media::FileEntry file{.path = request.path,
                         .size = request.size,
                         .uid = request.uid,

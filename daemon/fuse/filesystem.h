@@ -102,7 +102,7 @@ class Filesystem final : private MessageClient {
   struct stat attributes(const tree::Node& node) const;
   double attribute_timeout(const tree::Node& node) const;
   std::string child_path(tree::NodeId parent, const std::string& name) const;
-  tree::NodeId create(const volume::CreateRequest& request);
+  tree::NodeId make_directory(const volume::CreateRequest& request);
 
   template <typename Request, typename Act>
   void answer_ioctl(fuse_req_t request, const void* in, size_t in_size, size_t out_size, Act act);

@@ -130,21 +130,6 @@ media::EntryBody Volume::place(const CreateRequest& request, tree::NodeId owner)
   return file;
 }
 
-std::vector<media::EntryBody> Volume::place_all(std::span<const CreateRequest> requests,
-                                                uint64_t index) {
-  tree::Tree& tree = follower_.contents().tree;
-  std::vector<media::EntryBody> bodies;
-  bodies.reserve(requests.size());
-  for (const CreateRequest& request : requests) {
-    check_request(request, tree);
-    bodies.push_back(place(request, tree.count() + 1));
-    // In the tree at once, so that later requests find their directories. check_request() has
-    // excluded every reason for a refusal.
-    tree.insert({index + bodies.size() - 1, bodies.back()});
-  }
-  return bodies;
-}
-
 void Volume::append(const media::LogHeader& header, std::span<const media::EntryBody> bodies) {
   if (bodies.empty()) return;
   uint64_t next = 0;
@@ -164,6 +149,14 @@ void Volume::append(const media::LogHeader& header, std::span<const media::Entry
 }
 
 std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests) {
+  return create_locked(requests, true).nodes;
+}
+
+Volume::Created Volume::create_leading(std::span<const CreateRequest> requests) {
+  return create_locked(requests, false);
+}
+
+Volume::Created Volume::create_locked(std::span<const CreateRequest> requests, bool all_or_none) {
   if (role_ != Role::kMaster) {
     throw base::Error(EROFS, "only the master creates: this host is a client, the master is {}",
                       superblock_.system_uuid.to_string());
@@ -179,17 +172,33 @@ std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests
   if (header.next_seqnum != header.next_index) header = complete_append(header);
 
   Contents& contents = follower_.contents();
-  const uint64_t nodes = contents.tree.count();
+  tree::Tree& tree = contents.tree;
+  const uint64_t nodes = tree.count();
+  Created created;
   try {
-    const auto bodies = place_all(requests, header.next_index);
+    std::vector<media::EntryBody> bodies;
+    bodies.reserve(requests.size());
+    for (const CreateRequest& request : requests) {
+      try {
+        check_request(request, tree);
+        writer_.check_room(header, bodies.size() + 1);
+        bodies.push_back(place(request, tree.count() + 1));
+      } catch (const base::Error& error) {
+        if (all_or_none) throw;
+        created.refused = error;
+        break;
+      }
+      // In the tree at once, so that later requests find their directories. check_request() has
+      // excluded every reason for a refusal.
+      tree.insert({header.next_index + bodies.size() - 1, bodies.back()});
+    }
     append(header, bodies);
   } catch (...) {
     contents.rollback(nodes);
     throw;
   }
-  entries_appended_ += requests.size();
-  std::vector<tree::NodeId> created;
-  for (tree::NodeId id = nodes + 1; id <= contents.tree.count(); ++id) created.push_back(id);
+  for (tree::NodeId id = nodes + 1; id <= tree.count(); ++id) created.nodes.push_back(id);
+  entries_appended_ += created.nodes.size();
   return created;
 }
 

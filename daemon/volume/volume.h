@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "alloc/space.h"
+#include "base/error.h"
 #include "base/uuid.h"
 #include "log/writer.h"
 #include "media/superblock.h"
@@ -121,6 +122,12 @@ class Volume {
   // ENOTDIR, ENAMETOOLONG, EINVAL, ENOSPC (device or log full), EUCLEAN (the log is damaged, so
   // what is appended would never be seen).
   std::vector<tree::NodeId> create(std::span<const CreateRequest> requests);
+  // The same, but if one of them cannot be made those before it are.
+  struct Created {
+    std::vector<tree::NodeId> nodes;
+    std::optional<base::Error> refused;  // why requests[nodes.size()] could not be made
+  };
+  Created create_leading(std::span<const CreateRequest> requests);
   tree::NodeId create_file(const CreateRequest& request);
   tree::NodeId make_directory(const CreateRequest& request);
 
@@ -155,7 +162,7 @@ class Volume {
   // These want state_mutex_ held exclusively.
   media::LogHeader complete_append(const media::LogHeader& header);
   media::EntryBody place(const CreateRequest& request, tree::NodeId owner);
-  std::vector<media::EntryBody> place_all(std::span<const CreateRequest> requests, uint64_t index);
+  Created create_locked(std::span<const CreateRequest> requests, bool all_or_none);
   void append(const media::LogHeader& header, std::span<const media::EntryBody> bodies);
 
   std::unique_ptr<memory::SharedMemory> memory_;

@@ -202,3 +202,24 @@ def test_clone_is_refused(master: Famfs) -> None:
     assert 0 < refused.returncode < 128
     assert not master.exists("other")
     master.fsck()
+
+
+def test_queue_between_hosts(master: Famfs, client: Famfs) -> None:
+    """pcq: 300 messages through a queue of 8 go from the master to the client, checked."""
+    queue = "queue"
+    master.run("pcq", "--create", "--bsize", "200", "--nbuckets", "8", master.path(queue))
+    words = ["pcq", "-c", "-N", "300", "-S", "5", "-t", "50", client.path(queue)]
+    with subprocess.Popen(
+        [_which(client, words[0]), *words[1:]], env=_environment(client), stdout=subprocess.PIPE
+    ) as consumer:
+        master.run("pcq", "-p", "-N", "300", "-S", "5", "-t", "50", master.path(queue))
+        output = consumer.communicate(timeout=60)[0].decode()
+        assert consumer.returncode == 0, output
+    assert "consumed 300 messages" in output
+    assert "next message 300" in client.run("pcq", "--info", client.path(queue)).text
+    assert "consumed 0 messages" in client.run("pcq", "--drain", client.path(queue)).text
+    master.run("pcq", "-p", "-N", "3", "-S", "6", master.path(queue))
+    wrong = client.run("pcq", "--drain", "-S", "5", client.path(queue), check=False)
+    assert wrong.returncode == 84
+    client.run("pcq", "--setperm", "n", client.path(queue))
+    assert os.stat(client.path(queue)).st_mode & 0o777 == 0o444

@@ -3,9 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
-#include "alloc/space.h"
+#include "alloc/pool.h"
 #include "testing/temporary_directory.h"
 
 namespace famfs::alloc {
@@ -25,7 +26,7 @@ media::Superblock device(uint64_t size) {
 }
 
 TEST(Space, FirstFitAfterTheLog) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   EXPECT_EQ(space.used(), kMetadata);
   const auto map = space.allocate(3'000'000, 2);
   EXPECT_THAT(map.extents, ElementsAre(media::Extent{0, kMetadata, 4 * kMiB}));
@@ -38,7 +39,7 @@ TEST(Space, FirstFitAfterTheLog) {
 
 // The reference places the second file of a session past the end of the device in this case.
 TEST(Space, NeverBeyondTheEnd) {
-  Space space(device(64 * kMiB));
+  Pool space(device(64 * kMiB));
   space.allocate(30 * kMiB, 2);
   EXPECT_EQ(error_code_of([&] { space.allocate(30 * kMiB, 3); }), ENOSPC);
   EXPECT_THAT(space.allocate(24 * kMiB, 3).extents,
@@ -48,13 +49,13 @@ TEST(Space, NeverBeyondTheEnd) {
 }
 
 TEST(Space, TailShorterThanAUnitIsNotGivenOut) {
-  Space space(device(64 * kMiB + 4096));
+  Pool space(device(64 * kMiB + 4096));
   space.allocate(54 * kMiB, 2);
   EXPECT_EQ(error_code_of([&] { space.allocate(1, 3); }), ENOSPC);
 }
 
 TEST(Space, HostileSizes) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   EXPECT_EQ(error_code_of([&] { space.allocate(0, 2); }), EINVAL);
   EXPECT_EQ(error_code_of([&] { space.allocate(UINT64_MAX, 2); }), ENOSPC);
   std::mt19937_64 random(1);
@@ -67,7 +68,7 @@ TEST(Space, HostileSizes) {
 }
 
 TEST(Space, ReleaseMakesTheSameRoomAgain) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   const auto a = space.allocate(2 * kMiB, 2);
   const auto b = space.allocate(2 * kMiB, 3);
   const auto c = space.allocate(2 * kMiB, 4);
@@ -75,12 +76,11 @@ TEST(Space, ReleaseMakesTheSameRoomAgain) {
   space.release(c);
   space.release(b);
   EXPECT_EQ(space.used(), kMetadata);
-  EXPECT_EQ(space.largest_free_run(), 4 * kGiB - kMetadata);
   EXPECT_EQ(space.allocate(6 * kMiB, 5).extents[0].offset, kMetadata);
 }
 
 TEST(Space, ReserveFindsTheFirstCollisionAndChangesNothing) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   EXPECT_FALSE(space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}}}, 2));
   EXPECT_FALSE(space.reserve({0, {{0, 30 * kMiB, 4 * kMiB}}}, 3));
   const uint64_t used = space.used();
@@ -94,7 +94,7 @@ TEST(Space, ReserveFindsTheFirstCollisionAndChangesNothing) {
 }
 
 TEST(Space, ReserveFindsOverlapInsideOneMapAndWithTheLog) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   const auto twice = space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}, {0, 22 * kMiB, 4 * kMiB}}}, 2);
   ASSERT_TRUE(twice);
   EXPECT_EQ(twice->owner, 2U);
@@ -103,7 +103,7 @@ TEST(Space, ReserveFindsOverlapInsideOneMapAndWithTheLog) {
 }
 
 TEST(Space, AllocationGoesAroundReservedRuns) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   space.reserve({0, {{0, 12 * kMiB, 2 * kMiB}}}, 2);
   EXPECT_EQ(space.allocate(4 * kMiB, 3).extents[0].offset, 14 * kMiB);
   EXPECT_EQ(space.allocate(2 * kMiB, 4).extents[0].offset, 10 * kMiB);
@@ -112,13 +112,54 @@ TEST(Space, AllocationGoesAroundReservedRuns) {
 TEST(Space, SmallAllocationUnitsOfOthersAreRespected) {
   media::Superblock superblock = device(4 * kGiB);
   superblock.alloc_unit = 4096;
-  Space space(superblock);
+  Pool space(superblock);
   EXPECT_FALSE(space.reserve({0, {{0, kMetadata + 4096, 4096}}}, 2));
-  EXPECT_EQ(space.allocate(1, 3).extents[0].offset, kMetadata + 2 * kMiB);
+  EXPECT_THAT(space.allocate(8192, 3).extents,
+              ElementsAre(media::Extent{0, kMetadata + 8192, 8192}));
+  EXPECT_THAT(space.allocate(1, 4).extents, ElementsAre(media::Extent{0, kMetadata, 4096}));
+  // Large files begin where large pages can map them, while there is such a place.
+  EXPECT_THAT(space.allocate(2 * kMiB, 5).extents,
+              ElementsAre(media::Extent{0, kMetadata + 2 * kMiB, 2 * kMiB}));
+}
+
+TEST(Space, SmallUnitsAreUsedToTheLast) {
+  media::Superblock superblock = device(64 * kMiB + 4096);
+  superblock.alloc_unit = 4096;
+  Pool space(superblock);
+  space.allocate(1, 2);
+  EXPECT_THAT(space.allocate(54 * kMiB, 3).extents,
+              ElementsAre(media::Extent{0, kMetadata + 4096, 54 * kMiB}));
+  EXPECT_EQ(space.free(), 0U);
+}
+
+TEST(Space, FragmentedSpaceGivesSeveralExtents) {
+  Pool space(device(64 * kMiB));
+  for (const uint64_t at : {12, 20, 22, 40}) space.reserve({0, {{0, at * kMiB, 2 * kMiB}}}, 2);
+  // Free: 10-12, 14-20, 24-40, 42-64. One run while one is long enough, else the largest ones.
+  const auto whole = space.allocate(22 * kMiB, 3);
+  EXPECT_THAT(whole.extents, ElementsAre(media::Extent{0, 42 * kMiB, 22 * kMiB}));
+  const auto map = space.allocate(17 * kMiB, 4);
+  EXPECT_FALSE(map.interleaved());
+  EXPECT_THAT(map.extents, ElementsAre(media::Extent{0, 14 * kMiB, 2 * kMiB},
+                                       media::Extent{0, 24 * kMiB, 16 * kMiB}));
+  EXPECT_EQ(space.free(), 6 * kMiB);
+  space.release(map);
+  EXPECT_EQ(space.free(), 24 * kMiB);
+}
+
+TEST(Space, AFileHasAtMost16Extents) {
+  Pool space(device(128 * kMiB));
+  // 2 MiB used, 2 MiB free, alternating.
+  for (uint64_t at = 10; at < 128; at += 4) space.reserve({0, {{0, at * kMiB, 2 * kMiB}}}, 2);
+  const uint64_t used = space.used();
+  ASSERT_GT(space.free(), 34 * kMiB);
+  EXPECT_EQ(error_code_of([&] { space.allocate(32 * kMiB + 1, 3); }), ENOSPC);
+  EXPECT_EQ(space.used(), used);
+  EXPECT_EQ(space.allocate(32 * kMiB, 3).extents.size(), 16U);
 }
 
 TEST(Space, OneStripPerBucket) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   std::mt19937_64 random(1);
   const auto map = space.allocate(9'000'001, {4, 3, 2 * kMiB}, 2, random);
   EXPECT_EQ(map.chunk_size, 2 * kMiB);
@@ -137,14 +178,14 @@ TEST(Space, BucketsAreChosenAtRandom) {
   std::set<uint64_t> first;
   std::mt19937_64 random(1);
   for (int i = 0; i < 50; ++i) {
-    Space space(device(4 * kGiB));
+    Pool space(device(4 * kGiB));
     first.insert(space.allocate(2 * kMiB, {4, 1, 2 * kMiB}, 2, random).extents[0].offset / kGiB);
   }
   EXPECT_EQ(first.size(), 4U);
 }
 
 TEST(Space, SmallFilesAreNotInterleaved) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   std::mt19937_64 random(1);
   const auto map = space.allocate(2 * kMiB - 1, {4, 3, 2 * kMiB}, 2, random);
   EXPECT_THAT(map.extents, ElementsAre(media::Extent{0, kMetadata, 2 * kMiB}));
@@ -152,7 +193,7 @@ TEST(Space, SmallFilesAreNotInterleaved) {
 }
 
 TEST(Space, InterleavedFailureTakesNothing) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   // Fill buckets 1 to 3.
   space.reserve({0, {{0, kGiB, 3 * kGiB}}}, 2);
   std::mt19937_64 random(1);
@@ -180,7 +221,7 @@ TEST(Space, InterleaveParameters) {
 }
 
 TEST(Space, OwnersAndUseOfARange) {
-  Space space(device(4 * kGiB));
+  Pool space(device(4 * kGiB));
   space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}}}, 2);
   space.reserve({0, {{0, 24 * kMiB, 2 * kMiB}}}, 3);
   EXPECT_THAT(space.owners_within(0, 20 * kMiB), ElementsAre());
@@ -195,7 +236,7 @@ TEST(Space, OwnersAndUseOfARange) {
 TEST(Space, AgreesWithAPlainModel) {
   constexpr uint64_t kUnits = 2048;
   constexpr uint64_t kUnit = 2 * kMiB;
-  Space space(device(kUnits * kUnit));
+  Pool space(device(kUnits * kUnit));
   std::vector<bool> used(kUnits, false);
   std::fill_n(used.begin(), kMetadata / kUnit, true);
   std::mt19937_64 random(7);
@@ -205,24 +246,41 @@ TEST(Space, AgreesWithAPlainModel) {
       const uint64_t units = 1 + random() % 40;
       media::FileMap map;
       const int code = error_code_of([&] { map = space.allocate(units * kUnit, 9); });
-      // First fit in the model.
+      // First fit in the model, else its largest runs.
       uint64_t at = 0;
       uint64_t run = 0;
-      while (at < kUnits && run < units) run = used[at++] ? 0 : run + 1;
-      if (run < units) {
+      std::vector<uint64_t> runs(1, 0);
+      while (at < kUnits && run < units) {
+        run = used[at++] ? 0 : run + 1;
+        run == 0 ? runs.push_back(0) : void(runs.back() = run);
+      }
+      std::sort(runs.rbegin(), runs.rend());
+      runs.resize(std::min<size_t>(runs.size(), 16));
+      if (run < units && std::accumulate(runs.begin(), runs.end(), uint64_t{0}) < units) {
         EXPECT_EQ(code, ENOSPC);
         continue;
       }
       ASSERT_EQ(code, 0);
-      ASSERT_EQ(map.extents[0].offset, (at - units) * kUnit);
-      std::fill_n(used.begin() + static_cast<int64_t>(at - units), units, true);
+      if (run >= units) {
+        ASSERT_EQ(map.extents.size(), 1U);
+        ASSERT_EQ(map.extents[0].offset, (at - units) * kUnit);
+      }
+      uint64_t mapped = 0;
+      for (const auto& extent : map.extents) {
+        for (uint64_t i = 0; i < extent.length / kUnit; ++i, ++mapped) {
+          ASSERT_FALSE(used[extent.offset / kUnit + i]);
+          used[extent.offset / kUnit + i] = true;
+        }
+      }
+      ASSERT_EQ(mapped, units);
       maps.push_back(map);
     } else {
       const size_t pick = random() % maps.size();
-      const auto& extent = maps[pick].extents[0];
       space.release(maps[pick]);
-      std::fill_n(used.begin() + static_cast<int64_t>(extent.offset / kUnit), extent.length / kUnit,
-                  false);
+      for (const auto& extent : maps[pick].extents) {
+        std::fill_n(used.begin() + static_cast<int64_t>(extent.offset / kUnit),
+                    extent.length / kUnit, false);
+      }
       maps.erase(maps.begin() + static_cast<int64_t>(pick));
     }
     ASSERT_EQ(space.used(),

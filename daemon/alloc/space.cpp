@@ -47,50 +47,45 @@ Space::Space(const media::Superblock& superblock)
   take(0, media::file_space_offset(superblock.log_len), 0);
 }
 
-media::FileMap Space::allocate(uint64_t size, uint64_t owner) {
-  if (size == 0) throw base::Error(EINVAL, "file size is 0; allowed: 1 or more");
-  const auto length = base::round_up(size, media::kAllocationUnit);
-  const auto begin = length ? first_fit(*length, 0, capacity_) : std::nullopt;
-  if (!begin) {
-    throw base::Error(ENOSPC, "no room for {} bytes: {} are free, the largest free run has {}",
-                      size, free(), largest_free_run());
-  }
-  take(*begin, *begin + *length, owner);
-  return {0, {{0, *begin, *length}}};
+std::optional<media::Extent> Space::find(uint64_t length, uint64_t begin, uint64_t end) const {
+  std::optional<uint64_t> from;
+  if (length >= media::kAllocationUnit)
+    from = first_fit(length, media::kAllocationUnit, begin, end);
+  if (!from) from = first_fit(length, unit_, begin, end);
+  if (!from) return std::nullopt;
+  return media::Extent{device_, *from, length};
 }
 
-media::FileMap Space::allocate(uint64_t size, const Interleave& interleave, uint64_t owner,
-                               std::mt19937_64& random) {
-  check_interleave(interleave, capacity_, unit_);
-  if (size < interleave.chunk_size) return allocate(size, owner);
-  // A chunk below 2 MiB still gets strips in whole 2 MiB units, as every extent of the format.
-  const auto row = base::checked_multiply(interleave.chunk_size, interleave.nstrips);
-  const auto rounded =
-      row ? base::checked_multiply(base::divide_up(size, *row), interleave.chunk_size)
-          : std::nullopt;
-  const auto length = rounded ? base::round_up(*rounded, media::kAllocationUnit) : std::nullopt;
-  media::FileMap map{interleave.chunk_size, {}};
-  if (length) {
-    const uint64_t bucket = bucket_size(capacity_, interleave.nbuckets);
-    std::vector<uint64_t> order(interleave.nbuckets);
-    std::iota(order.begin(), order.end(), 0);
-    std::shuffle(order.begin(), order.end(), random);
-    for (const uint64_t at : order) {
-      if (map.extents.size() == interleave.nstrips) break;
-      const auto begin = first_fit(*length, at * bucket, (at + 1) * bucket);
-      if (begin) map.extents.push_back({0, *begin, *length});
-    }
+std::vector<media::Extent> Space::largest_runs(size_t most) const {
+  std::vector<media::Extent> runs;
+  for (const auto& [begin, end] : free_runs_) {
+    const auto from = base::round_up(begin, unit_);
+    const uint64_t to = base::round_down(end, unit_);
+    if (from && *from < to) runs.push_back({device_, *from, to - *from});
   }
-  if (map.extents.size() < interleave.nstrips) {
-    throw base::Error(
-        ENOSPC, "no room for {} bytes in {} strips: {} of {} buckets have a run of {} bytes", size,
-        interleave.nstrips, map.extents.size(), interleave.nbuckets, length.value_or(UINT64_MAX));
+  const size_t count = std::min(most, runs.size());
+  std::partial_sort(runs.begin(), runs.begin() + static_cast<ptrdiff_t>(count), runs.end(),
+                    [](const auto& a, const auto& b) { return a.length > b.length; });
+  runs.resize(count);
+  return runs;
+}
+
+std::vector<media::Extent> Space::find_strips(uint64_t length, const Interleave& interleave,
+                                              std::mt19937_64& random) const {
+  const uint64_t bucket = bucket_size(capacity_, interleave.nbuckets);
+  std::vector<uint64_t> order(interleave.nbuckets);
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), random);
+  std::vector<media::Extent> strips;
+  for (const uint64_t at : order) {
+    if (strips.size() == interleave.nstrips) break;
+    if (const auto strip = find(length, at * bucket, (at + 1) * bucket)) strips.push_back(*strip);
   }
-  // Different buckets do not overlap, so taking at the end takes the same runs.
-  for (const media::Extent& strip : map.extents) {
-    take(strip.offset, strip.offset + strip.length, owner);
-  }
-  return map;
+  return strips;
+}
+
+void Space::take(const media::Extent& extent, uint64_t owner) {
+  take(extent.offset, extent.offset + extent.length, owner);
 }
 
 std::optional<Collision> Space::reserve(const media::FileMap& map, uint64_t owner) {
@@ -120,12 +115,6 @@ void Space::release(const media::FileMap& map) {
   }
 }
 
-uint64_t Space::largest_free_run() const noexcept {
-  uint64_t largest = 0;
-  for (const auto& [begin, end] : free_runs_) largest = std::max(largest, end - begin);
-  return largest;
-}
-
 uint64_t Space::used_within(uint64_t offset, uint64_t length) const {
   const uint64_t end = base::checked_add(offset, length).value_or(UINT64_MAX);
   uint64_t used = 0;
@@ -153,13 +142,13 @@ std::map<uint64_t, Space::Run>::const_iterator Space::first_run_after(uint64_t o
   return run != used_runs_.begin() && std::prev(run)->second.end > offset ? std::prev(run) : run;
 }
 
-std::optional<uint64_t> Space::first_fit(uint64_t length, uint64_t begin, uint64_t end) const {
+std::optional<uint64_t> Space::first_fit(uint64_t length, uint64_t alignment, uint64_t begin,
+                                         uint64_t end) const {
   end = std::min(end, capacity_);
   auto run = free_runs_.upper_bound(begin);
   if (run != free_runs_.begin()) --run;
   for (; run != free_runs_.end() && run->first < end; ++run) {
-    // Runs may begin or end off the 2 MiB grid if the file system's allocation unit is smaller.
-    const auto from = base::round_up(std::max(begin, run->first), media::kAllocationUnit);
+    const auto from = base::round_up(std::max(begin, run->first), alignment);
     const uint64_t to = std::min(end, run->second);
     if (from && *from < to && length <= to - *from) return from;
   }

@@ -38,18 +38,22 @@ struct Collision {
 class Space {
  public:
   // File space of the device that `superblock` describes: the superblock and the log are used by
-  // owner 0. Lengths are rounded up to 2 MiB (the format's allocation unit).
+  // owner 0. Lengths are rounded up to the allocation unit.
   explicit Space(const media::Superblock& superblock);
 
-  // One contiguous run for `size` bytes (> 0), first fit. Throws base::Error: EINVAL for size 0,
-  // ENOSPC with the size asked for and the largest free run.
-  media::FileMap allocate(uint64_t size, uint64_t owner);
+  // A run of `length` bytes (a multiple of the unit) inside [begin, end), first fit. From 2 MiB on
+  // a place that large pages can map is preferred. Nothing is taken.
+  std::optional<media::Extent> find(uint64_t length, uint64_t begin, uint64_t end) const;
+  std::optional<media::Extent> find(uint64_t length) const { return find(length, 0, capacity_); }
+  // The largest free runs in whole units, at most `most`, largest first.
+  std::vector<media::Extent> largest_runs(size_t most) const;
+  // Takes a run that find() or largest_runs() gave, or a part of it.
+  void take(const media::Extent& extent, uint64_t owner);
 
-  // Strips for `size` bytes, one per bucket, buckets tried in the order that `random` gives. A file
-  // smaller than one chunk is placed contiguously. Throws base::Error: EINVAL for parameters out of
-  // range (naming which), ENOSPC if fewer than nstrips buckets have room. Nothing is kept on error.
-  media::FileMap allocate(uint64_t size, const Interleave& interleave, uint64_t owner,
-                          std::mt19937_64& random);
+  // Strips of `length` bytes, one per bucket, buckets tried in the order that `random` gives; fewer
+  // than nstrips if fewer buckets have room. Nothing is taken.
+  std::vector<media::Extent> find_strips(uint64_t length, const Interleave& interleave,
+                                         std::mt19937_64& random) const;
 
   // Marks the runs of a map read from the log (validated: inside the device) as used, or, if any
   // part of it has an owner already (itself included), changes nothing and returns the first such
@@ -62,7 +66,6 @@ class Space {
   uint64_t capacity() const noexcept { return capacity_; }
   uint64_t used() const noexcept { return used_; }  // superblock and log included
   uint64_t free() const noexcept { return capacity_ - used_; }
-  uint64_t largest_free_run() const noexcept;
 
   // Bytes used in [offset, offset + length).
   uint64_t used_within(uint64_t offset, uint64_t length) const;
@@ -77,10 +80,12 @@ class Space {
 
   // First used run that ends after `offset`.
   std::map<uint64_t, Run>::const_iterator first_run_after(uint64_t offset) const;
-  std::optional<uint64_t> first_fit(uint64_t length, uint64_t begin, uint64_t end) const;
+  std::optional<uint64_t> first_fit(uint64_t length, uint64_t alignment, uint64_t begin,
+                                    uint64_t end) const;
   void take(uint64_t begin, uint64_t end, uint64_t owner);
   void give_back(uint64_t begin, uint64_t end);
 
+  uint64_t device_ = 0;  // index
   uint64_t capacity_;
   uint64_t unit_;
   uint64_t used_ = 0;

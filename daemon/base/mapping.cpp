@@ -36,6 +36,10 @@ Mapping Mapping::shared(int fd, uint64_t length, bool writable) {
   return {map(fd, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED), length};
 }
 
+Mapping Mapping::copy_on_write(int fd, uint64_t length) {
+  return {map(fd, length, PROT_READ, MAP_PRIVATE), length};
+}
+
 Mapping Mapping::anonymous(uint64_t length) {
   return {map(-1, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE),
           length};

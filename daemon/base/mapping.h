@@ -20,6 +20,8 @@ class Mapping {
 
   // MAP_SHARED of [0, length) of `fd`. Throws Error with the errno of mmap.
   static Mapping shared(int fd, uint64_t length, bool writable);
+  // MAP_PRIVATE of [0, length) of `fd`, for reading. Throws Error with the errno of mmap.
+  static Mapping copy_on_write(int fd, uint64_t length);
   // Private zero-filled memory, reserved lazily.
   static Mapping anonymous(uint64_t length);
   // Addresses without memory, which touching is a fault, from a multiple of `alignment` (a power

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -126,10 +127,19 @@ TEST(MountOptions, WrongOnesAreRefusedByName) {
 }
 
 TEST(Interleave, BucketsDefaultToStrips) {
-  EXPECT_EQ(completed({.strips = 3}).buckets, 3U);
-  EXPECT_EQ(completed({.strips = 3, .buckets = 8}).buckets, 8U);
-  EXPECT_EQ(completed({}).strips, 0U);
-  EXPECT_THROW(completed({.buckets = 8}), UsageError);
+  const auto parsed = [](std::vector<std::string> arguments) {
+    CLI::App app;
+    LayoutOptions options;
+    options.declare(app);
+    std::reverse(arguments.begin(), arguments.end());
+    app.parse(std::move(arguments));
+    return options.interleave_for("/");
+  };
+  EXPECT_EQ(parsed({"-N", "3"}).buckets, 3U);
+  EXPECT_EQ(parsed({"-N", "3", "-B", "8"}).buckets, 8U);
+  EXPECT_EQ(parsed({}).strips, 0U);
+  EXPECT_EQ(parsed({"-N", "0"}).strips, 0U);
+  EXPECT_THROW(parsed({"-B", "8"}), UsageError);
 }
 
 TEST(Parallel, EveryItemRunsAndTheFirstFailureCounts) {

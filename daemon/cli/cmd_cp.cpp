@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "base/file_descriptor.h"
 #include "cli/commands.h"
 #include "cli/file_io.h"
+#include "cli/file_maker.h"
 #include "cli/layout_options.h"
 #include "cli/mount_client.h"
 #include "cli/parallel.h"
@@ -38,7 +38,7 @@ struct Options {
   std::uint32_t gid = getegid();
   int verbose = 0;
   bool compare = false;
-  Interleave interleave;
+  LayoutOptions layout;
   const CLI::Option* mode_option = nullptr;
 };
 
@@ -54,21 +54,20 @@ void declare(CLI::App& app, Options& options) {
   add_number(app, "-u,--uid", options.uid, UINT32_MAX, "owner (default: you)");
   add_number(app, "-g,--gid", options.gid, UINT32_MAX, "group (default: yours)");
   app.add_flag("-c,--compare", options.compare, "read back and compare after copying");
-  add_interleave(app, options.interleave);
+  options.layout.declare(app);
   app.add_flag("-v,--verbose", options.verbose, "name each file");
   app.footer(
       "A destination that exists with the same size is written again in place, so an "
-      "interrupted copy can be repeated.\nExit code: 0 all copied, 1 only empty files were "
+      "interrupted copy is completed by the same command.\nExit code: 0 all copied, 1 only empty "
+      "files were "
       "left out, else the errno of the first failure.");
 }
 
-// A file to copy: made already, its bytes still to be moved.
+// A file to copy.
 struct Copy {
   std::string source;
-  std::string target;
-  std::uint64_t size;
-  base::FileDescriptor source_fd;
-  base::FileDescriptor target_fd;
+  WantedFile target;
+  bool again = false;  // it existed
 };
 
 // A part of a copy that one thread does.
@@ -80,8 +79,7 @@ struct Part {
 
 class Copier {
  public:
-  explicit Copier(const Options& options)
-      : options_(options), interleave_(completed(options.interleave)) {}
+  explicit Copier(const Options& options) : options_(options) {}
 
   int run() {
     std::vector<std::string> sources = options_.paths;
@@ -98,6 +96,7 @@ class Copier {
         plan(source, into ? fmt::format("{}/{}", destination, name) : destination);
       });
     }
+    make_all(options_.layout.interleave_for(destination));
     copy_all();
     if (options_.compare) compare_all();
     return code_;
@@ -174,52 +173,72 @@ class Copier {
       if (code_ == kExitOk) code_ = kExitUsage;
       return;
     }
-    base::FileDescriptor source_fd = base::open_file(source, O_RDONLY);
-    const auto [parent, name] = split_path(target);
-    try {
-      MountedDirectory(parent).create_file(name, size, ownership(attributes), interleave_);
-    } catch (const base::Error& error) {
-      if (error.code() != EEXIST) throw;
+    // Before the destination is made: what cannot be read leaves nothing behind.
+    base::open_file(source, O_RDONLY);
+    copies_.push_back({source, {target, size, ownership(attributes)}});
+  }
+
+  // Makes the destinations; copies_ keeps those that are there now.
+  void make_all(const Interleave& interleave) {
+    std::vector<WantedFile> wanted;
+    wanted.reserve(copies_.size());
+    for (const Copy& copy : copies_) wanted.push_back(copy.target);
+    int code = kExitOk;
+    const std::vector<Made> made = make_files("famfs cp", wanted, interleave, code);
+    note(code);
+    std::vector<Copy> possible;
+    for (std::size_t i = 0; i < copies_.size(); ++i) {
+      if (made[i] == Made::kFailed) continue;
+      possible.push_back(std::move(copies_[i]));
+      possible.back().again = made[i] == Made::kExisted;
     }
-    base::FileDescriptor target_fd = base::open_file(target, O_RDWR);
-    const std::uint64_t existing = regular_size(target_fd.get(), target);
-    if (existing != size) {
-      throw base::Error(EEXIST, "{} exists with {} bytes, {} has {}; a famfs file keeps its size",
-                        target, existing, source, size);
-    }
-    copies_.push_back(std::make_unique<Copy>(
-        Copy{source, target, size, std::move(source_fd), std::move(target_fd)}));
+    copies_ = std::move(possible);
   }
 
   void copy_all() {
     std::vector<Part> parts;
     std::uint64_t total = 0;
-    for (const auto& copy : copies_) {
-      for (std::uint64_t offset = 0; offset < copy->size; offset += kWorkBytes) {
-        parts.push_back({copy.get(), offset, std::min(kWorkBytes, copy->size - offset)});
+    for (const Copy& copy : copies_) {
+      for (std::uint64_t offset = 0; offset < copy.target.size; offset += kWorkBytes) {
+        parts.push_back({&copy, offset, std::min(kWorkBytes, copy.target.size - offset)});
       }
-      total += copy->size;
+      total += copy.target.size;
     }
     Progress progress("famfs cp", total);
+    // Opened for each part: there may be more files than descriptors.
     note(for_each_reported("famfs cp", parts.size(), options_.threads, [&](std::size_t index) {
       const Part& part = parts[index];
-      copy_range(part.copy->source_fd.get(), part.copy->source, part.copy->target_fd.get(),
-                 part.copy->target, part.offset, part.length);
-      progress.add(part.length);
+      const Copy& copy = *part.copy;
+      const auto source = base::open_file(copy.source, O_RDONLY);
+      const auto target = base::open_file(copy.target.path, O_RDWR);
+      copy_range(source.get(), copy.source, target.get(), copy.target.path, part.offset,
+                 part.length, [&](std::uint64_t bytes) { progress.add(bytes); });
     }));
     note(for_each_reported("famfs cp", copies_.size(), options_.threads, [&](std::size_t index) {
-      flush_file(copies_[index]->target_fd.get(), copies_[index]->target);
+      const std::string& path = copies_[index].target.path;
+      flush_file(base::open_file(path, O_RDWR).get(), path);
     }));
-    if (options_.verbose == 0) return;
-    for (const auto& copy : copies_) {
-      fmt::print("copied {} to {} ({} bytes)\n", copy->source, copy->target, copy->size);
+    report();
+  }
+
+  void report() const {
+    std::size_t again = 0;
+    for (const Copy& copy : copies_) {
+      if (copy.again) ++again;
+      if (options_.verbose == 0) continue;
+      fmt::print("{} {} to {} ({} bytes)\n", copy.again ? "copied again" : "copied", copy.source,
+                 copy.target.path, copy.target.size);
     }
+    if (again == 0) return;
+    fmt::print(
+        "{} files were made, {} existed with the same size and were written again in place\n",
+        copies_.size() - again, again);
   }
 
   void compare_all() {
     note(for_each_reported("famfs cp", copies_.size(), options_.threads, [&](std::size_t index) {
-      compare_files(copies_[index]->source, copies_[index]->target);
-      if (options_.verbose > 0) fmt::print("compared {}\n", copies_[index]->target);
+      compare_files(copies_[index].source, copies_[index].target.path);
+      if (options_.verbose > 0) fmt::print("compared {}\n", copies_[index].target.path);
     }));
   }
 
@@ -228,8 +247,7 @@ class Copier {
   }
 
   const Options& options_;
-  const Interleave interleave_;
-  std::vector<std::unique_ptr<Copy>> copies_;
+  std::vector<Copy> copies_;
   int code_ = kExitOk;
 };
 

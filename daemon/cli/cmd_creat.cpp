@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "base/error.h"
 #include "cli/commands.h"
 #include "cli/file_io.h"
+#include "cli/file_maker.h"
 #include "cli/file_spec.h"
 #include "cli/layout_options.h"
-#include "cli/mount_client.h"
 #include "cli/parallel.h"
 
 namespace famfs::cli {
@@ -31,7 +27,7 @@ struct Options {
   std::uint32_t threads = std::thread::hardware_concurrency();
   int verbose = 0;
   Ownership ownership{0644, geteuid(), getegid()};
-  Interleave interleave;
+  LayoutOptions layout;
 };
 
 void declare(CLI::App& app, Options& options) {
@@ -47,7 +43,7 @@ void declare(CLI::App& app, Options& options) {
   add_mode(app, "-m,--mode", options.ownership.mode, "permissions in octal (default 0644)");
   add_number(app, "-u,--uid", options.ownership.uid, UINT32_MAX, "owner (default: you)");
   add_number(app, "-g,--gid", options.ownership.gid, UINT32_MAX, "group (default: yours)");
-  add_interleave(app, options.interleave);
+  options.layout.declare(app);
   app.add_flag("-v,--verbose", options.verbose, "name each file");
   app.footer(
       "A file that exists with the same size is left as it is (and filled again with -r).\n"
@@ -74,40 +70,22 @@ std::vector<FileSpec> wanted_files(const Options& options) {
   return files;
 }
 
-// False when it exists with that size.
-bool create(const FileSpec& file, const Options& options, const Interleave& interleave) {
-  const auto [parent, name] = split_path(file.path);
-  try {
-    MountedDirectory(parent).create_file(name, file.size, options.ownership, interleave);
-    return true;
-  } catch (const base::Error& error) {
-    struct stat existing = {};
-    if (error.code() != EEXIST || stat(file.path.c_str(), &existing) != 0) throw;
-    if (!S_ISREG(existing.st_mode)) {
-      throw base::Error(EEXIST, "{} exists and is not a file", file.path);
-    }
-    if (static_cast<std::uint64_t>(existing.st_size) != file.size) {
-      throw base::Error(EEXIST,
-                        "{} exists with {} bytes, {} were asked for; a famfs file keeps its "
-                        "size, choose another name",
-                        file.path, existing.st_size, file.size);
-    }
-    return false;
-  }
-}
-
 int work(const Options& options) {
-  const Interleave interleave = completed(options.interleave);
   const std::vector<FileSpec> files = wanted_files(options);
-  // One after the other: the daemon appends to the log in the order asked.
-  const int created = for_each_reported("famfs creat", files.size(), 1, [&](std::size_t index) {
-    const bool made = create(files[index], options, interleave);
-    if (options.verbose > 0) {
-      fmt::print("{} {} ({} bytes)\n", made ? "created" : "exists", files[index].path,
-                 files[index].size);
+  std::vector<WantedFile> wanted;
+  wanted.reserve(files.size());
+  for (const FileSpec& file : files) wanted.push_back({file.path, file.size, options.ownership});
+  int code = kExitOk;
+  const std::vector<Made> made =
+      make_files("famfs creat", wanted, options.layout.interleave_for(files.front().path), code);
+  if (options.verbose > 0) {
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      if (made[i] == Made::kFailed) continue;
+      fmt::print("{} {} ({} bytes)\n", made[i] == Made::kNew ? "created" : "exists", files[i].path,
+                 files[i].size);
     }
-  });
-  if (created != kExitOk) return created;
+  }
+  if (code != kExitOk) return code;
   return for_each_reported("famfs creat", files.size(), options.threads, [&](std::size_t index) {
     if (files[index].fill) fill_random(files[index].path, files[index].seed);
   });

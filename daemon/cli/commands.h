@@ -16,5 +16,8 @@ Command fsck_command();
 Command verify_command();
 Command flush_command();
 Command getmap_command();
+Command check_command();
+Command chkread_command();
+Command clone_command();
 
 }  // namespace famfs::cli

@@ -130,11 +130,13 @@ void verify_random(const std::string& path, std::uint32_t seed) {
 }
 
 void copy_range(int source, const std::string& source_path, int target,
-                const std::string& target_path, std::uint64_t offset, std::uint64_t length) {
+                const std::string& target_path, std::uint64_t offset, std::uint64_t length,
+                const std::function<void(std::uint64_t)>& moved) {
   for_each_piece(length, [&](std::span<std::byte> buffer, std::uint64_t position) {
     const std::uint64_t at = offset + position;
     require_length(read_full(source, source_path, buffer, at), buffer.size(), at, source_path);
     write_all(target, target_path, buffer, at);
+    moved(buffer.size());
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -33,9 +34,11 @@ void fill_random(const std::string& path, std::uint32_t seed);
 // offset of the first difference.
 void verify_random(const std::string& path, std::uint32_t seed);
 
-// `length` bytes at `offset` from one file into another at the same place.
+// `length` bytes at `offset` from one file into another at the same place. `moved` is told the
+// bytes of each transfer.
 void copy_range(int source, const std::string& source_path, int target,
-                const std::string& target_path, std::uint64_t offset, std::uint64_t length);
+                const std::string& target_path, std::uint64_t offset, std::uint64_t length,
+                const std::function<void(std::uint64_t)>& moved);
 
 // Compares two files of equal size. Throws base::Error with EILSEQ and the offset of the first
 // difference.

@@ -35,6 +35,7 @@ struct Options {
   bool kill = false;
   bool set_daxmode = false;
   std::uint64_t log_length = media::kMinimumLogLength;
+  std::uint64_t alloc_unit = media::kAllocationUnit;
   int verbose = 0;
 };
 
@@ -47,6 +48,9 @@ void declare(CLI::App& app, Options& options) {
   app.add_flag("-k,--kill", options.kill, "only remove the famfs that is there (needs --force)");
   cli::add_size(app, "-l,--loglen", options.log_length,
                 "bytes of log: a power of two, at least 8m (default 8m, 15420 entries)");
+  cli::add_size(app, "-a,--alloc-unit", options.alloc_unit,
+                "what file space is given out in: 2m (default), or 4k, which holds small files "
+                "without waste");
   app.add_flag("-v,--verbose", options.verbose, "show all fields");
   app.add_flag("-M,--set-daxmode", options.set_daxmode, cli::kSetDaxmodeHelp);
   cli::accept_ignored_flags(app, {"-D,--nodax", "-F,--nofuse", "--fuse"});
@@ -68,7 +72,10 @@ int make(const Options& options) {
   }
   const base::Uuid system_uuid = base::load_or_create_system_uuid();
   fmt::print("devsize: {} ({})\n", memory->size(), base::human_size(memory->size()));
-  volume::format(*memory, {options.log_length, options.force, system_uuid});
+  volume::format(*memory, {.log_len = options.log_length,
+                           .alloc_unit = options.alloc_unit,
+                           .force = options.force,
+                           .system_uuid = system_uuid});
   const volume::CheckReport report = volume::check(*memory, {.system_uuid = system_uuid});
   fmt::print("{}", volume::format_report(report, {options.verbose > 0, false}));
   if (!report.clean()) throw base::Error(EIO, "{} is not clean right after it was made", device);

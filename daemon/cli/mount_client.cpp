@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -51,20 +52,41 @@ void set_name(char (&field)[Size], const std::string& name) {
 MountedDirectory::MountedDirectory(std::string path)
     : path_(std::move(path)), fd_(base::open_file(path_, O_RDONLY | O_DIRECTORY)) {}
 
-void MountedDirectory::create_file(const std::string& name, std::uint64_t size,
-                                   const Ownership& ownership, const Interleave& interleave) {
-  fuse::ioctl::CreateFile request{};
-  request.size = size;
-  if (interleave.strips != 0) {
-    request.chunk_size = interleave.chunk_size;
-    request.strips = interleave.strips;
-    request.buckets = interleave.buckets;
+std::size_t MountedDirectory::create_files(std::span<const File> files,
+                                           const Interleave& interleave,
+                                           std::optional<base::Error>& refused) {
+  // Too large for the stack of who calls from threads.
+  const auto request = std::make_unique<fuse::ioctl::CreateFiles>();
+  try {
+    for (const File& file : files) {
+      fuse::ioctl::NewFile& entry = request->file[request->count];
+      set_name(entry.name, file.name);
+      entry.size = file.size;
+      if (interleave.strips != 0) {
+        entry.chunk_size = interleave.chunk_size;
+        entry.strips = interleave.strips;
+        entry.buckets = interleave.buckets;
+      }
+      entry.mode = file.ownership.mode;
+      entry.uid = file.ownership.uid;
+      entry.gid = file.ownership.gid;
+      ++request->count;
+    }
+  } catch (const base::Error& error) {
+    refused = error;  // those before it are made all the same
   }
-  request.mode = ownership.mode;
-  request.uid = ownership.uid;
-  request.gid = ownership.gid;
-  set_name(request.name, name);
-  exchange(fd_.get(), fuse::ioctl::kCreateFile, path_, request);
+  if (request->count == 0) return 0;
+  try {
+    exchange(fd_.get(), fuse::ioctl::kCreateFiles, path_, *request);
+  } catch (const base::Error& error) {
+    refused = error;
+  }
+  const std::size_t created = std::min(request->created, request->count);
+  if (created < request->count && !refused) {
+    refused = base::Error(EIO, "{}: the daemon made {} of {} files and does not say why", path_,
+                          created, request->count);
+  }
+  return created;
 }
 
 void MountedDirectory::make_directory(const std::string& name, const Ownership& ownership) {

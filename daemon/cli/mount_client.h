@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
+#include "base/error.h"
 #include "base/file_descriptor.h"
 #include "fuse/ioctl.h"
 #include "memory/shared_memory.h"
@@ -23,9 +25,9 @@ struct Interleave {
 
 // Attributes of new files and directories.
 struct Ownership {
-  std::uint32_t mode;
-  std::uint32_t uid;
-  std::uint32_t gid;
+  std::uint32_t mode = 0;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
 };
 
 // A directory of a mounted famfs and the requests that its daemon takes (fuse/ioctl.h). Every
@@ -35,8 +37,15 @@ class MountedDirectory {
   // Throws base::Error with ENOTTY when `path` is not a directory of a famfs mount.
   explicit MountedDirectory(std::string path);
 
-  void create_file(const std::string& name, std::uint64_t size, const Ownership& ownership,
-                   const Interleave& interleave);
+  // Makes files from the first on, up to the first that cannot be made, which `refused` is about
+  // then. At most fuse::ioctl::kBatch. Returns how many were made.
+  struct File {
+    std::string name;
+    std::uint64_t size = 0;
+    Ownership ownership{};
+  };
+  std::size_t create_files(std::span<const File> files, const Interleave& interleave,
+                           std::optional<base::Error>& refused);
   void make_directory(const std::string& name, const Ownership& ownership);
   fuse::ioctl::Refresh refresh();
   // Superblock and log as the daemon has them mapped; null where the device itself can be opened.

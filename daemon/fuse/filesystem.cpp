@@ -401,14 +401,18 @@ void Filesystem::log_other_master() {
       evidence);
 }
 
-tree::NodeId Filesystem::create(const volume::CreateRequest& request) {
-  tree::NodeId id = 0;
+template <typename Act>
+auto Filesystem::create(Act act) {
   try {
-    id = request.directory ? volume_.make_directory(request) : volume_.create_file(request);
+    return act();
   } catch (...) {
     log_other_master();
     throw;
   }
+}
+
+tree::NodeId Filesystem::make_directory(const volume::CreateRequest& request) {
+  const tree::NodeId id = create([&] { return volume_.make_directory(request); });
   spdlog::debug("created /{} as node {}", media::printable(request.path), id);
   return id;
 }
@@ -420,7 +424,7 @@ void Filesystem::mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, 
   wanted.mode = mode & kPermissionBits;
   wanted.uid = fuse_req_ctx(request)->uid;
   wanted.gid = fuse_req_ctx(request)->gid;
-  const tree::NodeId id = create(wanted);
+  const tree::NodeId id = make_directory(wanted);
   fuse_entry_param made{};
   {
     const auto tree = volume_.tree();
@@ -492,21 +496,41 @@ void Filesystem::ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, vo
   };
 
   switch (command) {
-    case ioctl::kCreateFile:
-      answer_ioctl<ioctl::CreateFile>(request, in, in_size, out_size, [&](ioctl::CreateFile& body) {
-        const std::string name = checked_name(name_of(body.name));
-        authorize(name, body.uid, body.gid);
-        volume::CreateRequest wanted;
-        wanted.path = child_path(node, name);
-        wanted.mode = body.mode;
-        wanted.uid = body.uid;
-        wanted.gid = body.gid;
-        wanted.size = body.size;
-        if (body.strips != 0) {
-          wanted.interleave = alloc::Interleave{body.buckets, body.strips, body.chunk_size};
-        }
-        create(wanted);
-      });
+    case ioctl::kCreateFiles:
+      answer_ioctl<ioctl::CreateFiles>(
+          request, in, in_size, out_size, [&](ioctl::CreateFiles& body) {
+            body.created = 0;
+            if (body.count == 0 || body.count > ioctl::kBatch) {
+              throw base::Error(EINVAL, "a request of {} files; allowed: 1 to {}", body.count,
+                                ioctl::kBatch);
+            }
+            std::vector<volume::CreateRequest> wanted;
+            std::optional<base::Error> refused;
+            try {
+              for (const ioctl::NewFile& file : std::span(body.file).first(body.count)) {
+                const std::string name = checked_name(name_of(file.name));
+                authorize(name, file.uid, file.gid);
+                wanted.push_back({.path = child_path(node, name),
+                                  .mode = file.mode,
+                                  .uid = file.uid,
+                                  .gid = file.gid,
+                                  .size = file.size});
+                if (file.strips != 0) {
+                  wanted.back().interleave =
+                      alloc::Interleave{file.buckets, file.strips, file.chunk_size};
+                }
+              }
+            } catch (const base::Error& error) {
+              refused = error;
+            }
+            if (!wanted.empty()) {
+              volume::Volume::Created made = create([&] { return volume_.create_leading(wanted); });
+              body.created = static_cast<std::uint32_t>(made.nodes.size());
+              spdlog::debug("created {} files in node {}", body.created, node);
+              if (made.refused) refused = std::move(made.refused);
+            }
+            if (refused) throw base::Error(*refused);
+          });
       return;
     case ioctl::kMakeDirectory:
       answer_ioctl<ioctl::MakeDirectory>(
@@ -519,7 +543,7 @@ void Filesystem::ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, vo
             wanted.mode = body.mode;
             wanted.uid = body.uid;
             wanted.gid = body.gid;
-            create(wanted);
+            make_directory(wanted);
           });
       return;
     case ioctl::kRefresh:

@@ -102,7 +102,10 @@ class Filesystem final : private MessageClient {
   struct stat attributes(const tree::Node& node) const;
   double attribute_timeout(const tree::Node& node) const;
   std::string child_path(tree::NodeId parent, const std::string& name) const;
-  tree::NodeId create(const volume::CreateRequest& request);
+  // What `act` returns, which makes something through the volume.
+  template <typename Act>
+  auto create(Act act);
+  tree::NodeId make_directory(const volume::CreateRequest& request);
   void log_other_master();
 
   template <typename Request, typename Act>

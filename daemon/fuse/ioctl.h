@@ -35,12 +35,14 @@ struct Status {
 };
 static_assert(sizeof(Status) == 512);
 
-// CREATE_FILE on the parent directory: allocate a file and append it to the log. Master only.
-struct CreateFile {
-  Status status;
+// CREATE_FILES on the parent directory: allocate files and append them to the log, announced at
+// once. Master only. The first file that cannot be made ends it: `status` says why, and those
+// before it are made.
+inline constexpr std::size_t kBatch = 128;  // files of one request
+struct NewFile {
   std::uint64_t size;        // bytes, > 0
   std::uint64_t chunk_size;  // interleaved: power of two, multiple of the allocation unit; else 0
-  std::uint32_t strips;      // interleaved: 1..16; 0 for one contiguous extent
+  std::uint32_t strips;      // interleaved: 1..16; 0 for a file that is not
   std::uint32_t buckets;     // interleaved: regions that the device is cut into, strips..64
   std::uint32_t mode;        // permission bits
   std::uint32_t uid;
@@ -48,7 +50,14 @@ struct CreateFile {
   std::uint32_t reserved;  // 0
   char name[kNameBytes];   // one component, NUL-terminated
 };
-static_assert(sizeof(CreateFile) == 632);
+static_assert(sizeof(NewFile) == 120);
+struct CreateFiles {
+  Status status;
+  std::uint32_t count;    // in: entries used in `file`
+  std::uint32_t created;  // out: of them, from the first on, how many were made
+  NewFile file[kBatch];
+};
+static_assert(sizeof(CreateFiles) == 15880);
 
 // MAKE_DIRECTORY on the parent directory. Master only.
 struct MakeDirectory {
@@ -106,7 +115,7 @@ struct GetWindow {
 static_assert(sizeof(GetWindow) == 720);
 
 inline constexpr unsigned kType = 0xFA;
-inline constexpr unsigned kCreateFile = _IOWR(kType, 1, CreateFile);
+inline constexpr unsigned kCreateFiles = _IOWR(kType, 1, CreateFiles);
 inline constexpr unsigned kMakeDirectory = _IOWR(kType, 2, MakeDirectory);
 inline constexpr unsigned kRefresh = _IOWR(kType, 3, Refresh);
 inline constexpr unsigned kGetMap = _IOWR(kType, 4, GetMap);

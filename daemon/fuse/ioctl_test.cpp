@@ -10,7 +10,7 @@ namespace famfs::fuse::ioctl {
 namespace {
 
 TEST(Ioctl, NumbersAreFixed) {
-  EXPECT_EQ(kCreateFile, 0xC278FA01U);
+  EXPECT_EQ(kCreateFiles, 0xFE08FA01U);
   EXPECT_EQ(kMakeDirectory, 0xC260FA02U);
   EXPECT_EQ(kRefresh, 0xC218FA03U);
   EXPECT_EQ(kGetMap, 0xC3B0FA04U);
@@ -18,11 +18,12 @@ TEST(Ioctl, NumbersAreFixed) {
 }
 
 TEST(Ioctl, LayoutIsFixed) {
-  EXPECT_EQ(offsetof(CreateFile, size), 512U);
-  EXPECT_EQ(offsetof(CreateFile, chunk_size), 520U);
-  EXPECT_EQ(offsetof(CreateFile, strips), 528U);
-  EXPECT_EQ(offsetof(CreateFile, mode), 536U);
-  EXPECT_EQ(offsetof(CreateFile, name), 552U);
+  EXPECT_EQ(offsetof(CreateFiles, created), 516U);
+  EXPECT_EQ(offsetof(CreateFiles, file), 520U);
+  EXPECT_EQ(offsetof(NewFile, chunk_size), 8U);
+  EXPECT_EQ(offsetof(NewFile, strips), 16U);
+  EXPECT_EQ(offsetof(NewFile, mode), 24U);
+  EXPECT_EQ(offsetof(NewFile, name), 40U);
   EXPECT_EQ(offsetof(MakeDirectory, name), 528U);
   EXPECT_EQ(offsetof(GetMap, method), 536U);
   EXPECT_EQ(offsetof(GetMap, extent), 560U);

@@ -8,18 +8,23 @@
 
 namespace famfs::log {
 
+void Writer::check_room(const media::LogHeader& header, uint64_t count) const {
+  const uint64_t first = header.next_index;
+  const uint64_t capacity = media::log_capacity(superblock_.log_len);
+  if (first > capacity || count > capacity - first) {
+    throw base::Error(ENOSPC, "the log is full: {} of {} entries are used and {} more do not fit",
+                      first, capacity, count);
+  }
+}
+
 uint64_t Writer::store_entries(const media::LogHeader& header,
                                std::span<const media::EntryBody> bodies) {
   if (header.next_seqnum != header.next_index) {
     throw base::Error(EUCLEAN, "log header: next_seqnum is {}; allowed: {}, equal to next_index",
                       header.next_seqnum, header.next_index);
   }
+  check_room(header, bodies.size());
   const uint64_t first = header.next_index;
-  const uint64_t capacity = media::log_capacity(superblock_.log_len);
-  if (first > capacity || bodies.size() > capacity - first) {
-    throw base::Error(ENOSPC, "the log is full: {} of {} entries are used and {} more do not fit",
-                      first, capacity, bodies.size());
-  }
   if (bodies.empty()) return first;
 
   // Encoding may throw, so it is complete before the first store.

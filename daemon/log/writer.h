@@ -18,6 +18,9 @@ class Writer {
   Writer(memory::SharedMemory& memory, const media::Superblock& superblock)
       : memory_(memory), superblock_(superblock) {}
 
+  // Throws base::Error(ENOSPC) if `count` entries do not fit after those that `header` announces.
+  void check_room(const media::LogHeader& header, uint64_t count) const;
+
   // The two halves of an append, in this order. The caller makes sure in between that it still is
   // the same file system, as the log of another must not announce these entries.
   //

@@ -11,6 +11,9 @@
 namespace famfs::tree {
 namespace {
 
+// Every mount of the reference has this directory, so it logs files in it without one for it.
+constexpr std::string_view kMetaDirectory = ".meta";
+
 timespec now() {
   timespec time{};
   ::clock_gettime(CLOCK_REALTIME, &time);
@@ -68,6 +71,9 @@ std::optional<media::Finding> Tree::insert(const media::LogEntry& entry) {
   const auto parent_path =
       slash == std::string::npos ? std::string_view() : std::string_view(*path).substr(0, slash);
   node.name = slash == std::string::npos ? *path : path->substr(slash + 1);
+  if (parent_path == kMetaDirectory && !node.directory && lookup_path(parent_path) == nullptr) {
+    insert({entry.index, media::DirectoryEntry{.path = std::string(kMetaDirectory), .mode = 0755}});
+  }
   const Node* parent = lookup_path(parent_path);
   if (parent == nullptr) {
     return conflict(entry.index, *path, "its directory does not exist",

@@ -45,7 +45,8 @@ class Tree {
   Tree(const Tree&) = delete;
   Tree& operator=(const Tree&) = delete;
 
-  // Adds what a validated FILE or MKDIR entry says; the new node has the highest id. A finding (and
+  // Adds what a validated FILE or MKDIR entry says; the new node has the highest id. The directory
+  // .meta is made for the first file in it, if need be. A finding (and
   // no change) for a path that exists, whose parent is missing, or whose parent is a file. Entries
   // of other types change nothing.
   std::optional<media::Finding> insert(const media::LogEntry& entry);

@@ -27,6 +27,25 @@ media::LogEntry file(uint64_t index, const std::string& path, uint64_t size = 10
   return {index, entry};
 }
 
+TEST(Tree, MetaNeedsNoEntryOfItsOwn) {
+  Tree tree;
+  media::FileEntry file{.path = ".meta/.alloc.cfg", .size = 1};
+  EXPECT_EQ(tree.insert({0, file}), std::nullopt);
+  ASSERT_NE(tree.lookup_path(".meta"), nullptr);
+  EXPECT_TRUE(tree.lookup_path(".meta")->directory);
+  EXPECT_NE(tree.lookup_path(".meta/.alloc.cfg"), nullptr);
+  EXPECT_EQ(tree.count(), 3U);
+  file.path = ".meta/other";
+  EXPECT_EQ(tree.insert({1, file}), std::nullopt);
+  EXPECT_EQ(tree.count(), 4U);
+  tree.rollback(1);
+  EXPECT_EQ(tree.lookup_path(".meta"), nullptr);
+  file.path = "meta/x";
+  EXPECT_TRUE(tree.insert({0, file}));
+  file.path = ".meta/a/b";
+  EXPECT_TRUE(tree.insert({0, file}));
+}
+
 TEST(Tree, StartsWithTheRoot) {
   const Tree tree;
   ASSERT_NE(tree.find(kRoot), nullptr);

@@ -8,6 +8,7 @@
 namespace famfs::volume {
 
 std::optional<media::Finding> Contents::add(const media::LogEntry& entry) {
+  const uint64_t nodes = tree.count();
   if (auto finding = tree.insert(entry)) return finding;
   const auto* file = std::get_if<media::FileEntry>(&entry.body);
   if (file == nullptr) return std::nullopt;
@@ -16,7 +17,7 @@ std::optional<media::Finding> Contents::add(const media::LogEntry& entry) {
 
   // An owner that is the new node itself means two extents of one file.
   const std::string owner = media::printable(tree.path_of(collision->owner));
-  tree.rollback(tree.count() - 1);
+  tree.rollback(nodes);
   return media::Finding{
       media::Severity::kDamage,
       media::Area::kLogEntry,

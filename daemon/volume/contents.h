@@ -3,7 +3,7 @@
 
 #include <optional>
 
-#include "alloc/space.h"
+#include "alloc/pool.h"
 #include "media/finding.h"
 #include "media/log_entry.h"
 #include "media/superblock.h"
@@ -24,7 +24,7 @@ struct Contents {
   void rollback(uint64_t nodes);
 
   tree::Tree tree;
-  alloc::Space space;
+  alloc::Pool space;
 };
 
 }  // namespace famfs::volume

@@ -13,13 +13,19 @@ namespace {
 
 constexpr uint64_t kMagicLength = sizeof(uint64_t);
 
-void check_size(const memory::SharedMemory& memory, uint64_t log_len) {
+void check_options(const memory::SharedMemory& memory, const FormatOptions& options) {
+  const uint64_t log_len = options.log_len;
   if (!memory.writable()) {
     throw base::Error(EROFS, "{} is opened read-only", memory.name());
   }
   if (!std::has_single_bit(log_len) || log_len < media::kMinimumLogLength) {
     throw base::Error(EINVAL, "log length is {}; allowed: a power of two from {}", log_len,
                       media::kMinimumLogLength);
+  }
+  if (options.alloc_unit != media::kAllocationUnit &&
+      options.alloc_unit != media::kSmallAllocationUnit) {
+    throw base::Error(EINVAL, "allocation unit is {}; allowed: {} or {}", options.alloc_unit,
+                      media::kSmallAllocationUnit, media::kAllocationUnit);
   }
   if (memory.size() < media::kMinimumDeviceSize) {
     throw base::Error(ENOSPC, "{} has {} bytes; a famfs needs {} or more", memory.name(),
@@ -64,7 +70,7 @@ void write_superblock(memory::SharedMemory& memory, const media::Superblock& sup
 }  // namespace
 
 media::Superblock format(memory::SharedMemory& memory, const FormatOptions& options) {
-  check_size(memory, options.log_len);
+  check_options(memory, options);
   memory.reach(media::file_space_offset(options.log_len));
   if (!options.force) refuse_existing(memory);
   // What is not overwritten below must not be a stale copy of another host's lines.
@@ -72,6 +78,7 @@ media::Superblock format(memory::SharedMemory& memory, const FormatOptions& opti
 
   media::Superblock superblock;
   superblock.log_len = options.log_len;
+  superblock.alloc_unit = options.alloc_unit;
   superblock.fs_uuid = base::Uuid::random();
   superblock.device_uuid = base::Uuid::random();
   superblock.system_uuid = options.system_uuid;

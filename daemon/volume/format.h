@@ -10,16 +10,17 @@
 namespace famfs::volume {
 
 struct FormatOptions {
-  uint64_t log_len = media::kMinimumLogLength;  // bytes, power of two, at least 8 MiB
-  bool force = false;                           // replace an existing famfs
-  base::Uuid system_uuid{};                     // of this host, which becomes the master
+  uint64_t log_len = media::kMinimumLogLength;   // bytes, power of two, at least 8 MiB
+  uint64_t alloc_unit = media::kAllocationUnit;  // 4 KiB or 2 MiB
+  bool force = false;                            // replace an existing famfs
+  base::Uuid system_uuid{};                      // of this host, which becomes the master
 };
 
 // Makes a new famfs on `memory` (mkfs) and returns its superblock. Hosts that have the old one
 // mounted notice: the old magic is gone, and fenced, before the log is touched, and the new
-// superblock is written last. Throws base::Error before anything is stored: EINVAL (log_len, naming
-// what is allowed), ENOSPC (device below 4 GiB or too small for the log), EEXIST (a famfs is there
-// and force is not given; says whose it is), EROFS.
+// superblock is written last. Throws base::Error before anything is stored: EINVAL (log_len or
+// alloc_unit, naming what is allowed), ENOSPC (device below 4 GiB or too small for the log), EEXIST
+// (a famfs is there and force is not given; says whose it is), EROFS.
 media::Superblock format(memory::SharedMemory& memory, const FormatOptions& options);
 
 // Clears the superblock's magic so that no famfs is there (mkfs --kill --force). Throws EINVAL

@@ -47,6 +47,20 @@ TEST(Format, LongerLogs) {
 
 // Old magic gone and fenced; log and fence; superblock without its first line and fence; the line
 // with the magic and fence.
+TEST(Format, SmallAllocationUnit) {
+  const auto bytes = std::make_shared<base::Mapping>(base::Mapping::anonymous(4096 * kMiB));
+  RecordingMemory memory(bytes);
+  format(memory, {.alloc_unit = 4096, .system_uuid = master_uuid()});
+  const auto volume =
+      Volume::open(std::make_unique<RecordingMemory>(bytes), {.system_uuid = master_uuid()});
+  volume->create(std::vector<CreateRequest>{{.path = "a", .mode = 0644, .size = 1},
+                                            {.path = "b", .mode = 0644, .size = 4097}});
+  EXPECT_EQ(volume->space().alloc_unit, 4096U);
+  EXPECT_EQ(volume->space().used, 10 * kMiB + 3 * 4096);
+  EXPECT_TRUE(check(memory, {}).clean());
+  EXPECT_EQ(error_code_of([&] { format(memory, {.alloc_unit = 8192, .force = true}); }), EINVAL);
+}
+
 TEST(Format, OrderIsKillLogSuperblock) {
   ExampleVolume example;
   RecordingMemory memory(example.bytes());

@@ -132,7 +132,7 @@ media::EntryBody Volume::place(const CreateRequest& request, tree::NodeId owner)
   if (request.directory) {
     return media::DirectoryEntry{request.path, request.uid, request.gid, request.mode};
   }
-  alloc::Space& space = follower_.contents().space;
+  alloc::Pool& space = follower_.contents().space;
   media::FileEntry file{.path = request.path,
                         .size = request.size,
                         .uid = request.uid,
@@ -142,21 +142,6 @@ media::EntryBody Volume::place(const CreateRequest& request, tree::NodeId owner)
   file.map = request.interleave ? space.allocate(request.size, *request.interleave, owner, random_)
                                 : space.allocate(request.size, owner);
   return file;
-}
-
-std::vector<media::EntryBody> Volume::place_all(std::span<const CreateRequest> requests,
-                                                uint64_t index) {
-  tree::Tree& tree = follower_.contents().tree;
-  std::vector<media::EntryBody> bodies;
-  bodies.reserve(requests.size());
-  for (const CreateRequest& request : requests) {
-    check_request(request, tree);
-    bodies.push_back(place(request, tree.count() + 1));
-    // In the tree at once, so that later requests find their directories. check_request() has
-    // excluded every reason for a refusal.
-    tree.insert({index + bodies.size() - 1, bodies.back()});
-  }
-  return bodies;
 }
 
 // The header as it is in memory now, which must count `next` entries.
@@ -225,6 +210,14 @@ void Volume::verify_append(uint64_t first, std::span<const media::EntryBody> bod
 }
 
 std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests) {
+  return create_locked(requests, true).nodes;
+}
+
+Volume::Created Volume::create_leading(std::span<const CreateRequest> requests) {
+  return create_locked(requests, false);
+}
+
+Volume::Created Volume::create_locked(std::span<const CreateRequest> requests, bool all_or_none) {
   if (role_ != Role::kMaster) {
     throw base::Error(EROFS, "only the master creates: this host is a client, the master is {}",
                       superblock_.system_uuid.to_string());
@@ -241,16 +234,34 @@ std::vector<tree::NodeId> Volume::create(std::span<const CreateRequest> requests
   require_last_append();
 
   Contents& contents = follower_.contents();
-  const uint64_t nodes = contents.tree.count();
+  tree::Tree& tree = contents.tree;
+  const uint64_t nodes = tree.count();
+  const uint64_t first = follower_.reader().cursor();
+  Created created;
   try {
-    append(place_all(requests, follower_.reader().cursor()));
+    std::vector<media::EntryBody> bodies;
+    bodies.reserve(requests.size());
+    for (const CreateRequest& request : requests) {
+      try {
+        check_request(request, tree);
+        writer_.check_room(*follower_.header(), bodies.size() + 1);
+        bodies.push_back(place(request, tree.count() + 1));
+      } catch (const base::Error& error) {
+        if (all_or_none) throw;
+        created.refused = error;
+        break;
+      }
+      // In the tree at once, so that later requests find their directories. check_request() has
+      // excluded every reason for a refusal.
+      tree.insert({first + bodies.size() - 1, bodies.back()});
+    }
+    append(bodies);
   } catch (...) {
     contents.rollback(nodes);
     throw;
   }
-  entries_appended_ += requests.size();
-  std::vector<tree::NodeId> created;
-  for (tree::NodeId id = nodes + 1; id <= contents.tree.count(); ++id) created.push_back(id);
+  for (tree::NodeId id = nodes + 1; id <= tree.count(); ++id) created.nodes.push_back(id);
+  entries_appended_ += created.nodes.size();
   return created;
 }
 

@@ -126,6 +126,12 @@ class Volume {
   // detected, EEXIST, ENOENT (no parent), ENOTDIR, ENAMETOOLONG, EINVAL, ENOSPC (device or log
   // full), EUCLEAN (the log is damaged, so what is appended would never be seen).
   std::vector<tree::NodeId> create(std::span<const CreateRequest> requests);
+  // The same, but if one of them cannot be made those before it are.
+  struct Created {
+    std::vector<tree::NodeId> nodes;
+    std::optional<base::Error> refused;  // why requests[nodes.size()] could not be made
+  };
+  Created create_leading(std::span<const CreateRequest> requests);
   tree::NodeId create_file(const CreateRequest& request);
   tree::NodeId make_directory(const CreateRequest& request);
 
@@ -165,7 +171,7 @@ class Volume {
   media::LogHeader require_counters(uint64_t next);
   void require_last_append();
   media::EntryBody place(const CreateRequest& request, tree::NodeId owner);
-  std::vector<media::EntryBody> place_all(std::span<const CreateRequest> requests, uint64_t index);
+  Created create_locked(std::span<const CreateRequest> requests, bool all_or_none);
   void append(std::span<const media::EntryBody> bodies);
   void verify_append(uint64_t first, std::span<const media::EntryBody> bodies);
 

@@ -162,6 +162,46 @@ TEST_F(VolumeTest, RefreshCostsTheSameWhateverTheLogHolds) {
   }
 }
 
+TEST_F(VolumeTest, ManyFilesAreAnnouncedAtOnce) {
+  RecordingMemory* memory = nullptr;
+  const auto m = master(&memory);
+  std::vector<CreateRequest> requests{a_directory("new")};
+  for (int i = 0; i < 100; ++i) requests.push_back(a_file(fmt::format("new/{}", i), 1));
+  memory->events.clear();
+  EXPECT_EQ(m->create_leading(requests).nodes.size(), 101U);
+  const auto announced = std::count(memory->events.begin(), memory->events.end(),
+                                    Event{Kind::kWriteBack, media::kLogOffset, 64});
+  EXPECT_EQ(announced, 1);
+  const auto c = client();
+  EXPECT_NE(c->tree()->lookup_path("new/99"), nullptr);
+}
+
+TEST_F(VolumeTest, WhatComesBeforeTheFirstRefusedIsMade) {
+  const auto m = master();
+  const std::vector<CreateRequest> requests{a_directory("new"), a_file("new/a", 1),
+                                            a_file("d/f1", 1), a_file("new/b", 1)};
+  const Volume::Created created = m->create_leading(requests);
+  EXPECT_EQ(created.nodes.size(), 2U);
+  ASSERT_TRUE(created.refused);
+  EXPECT_EQ(created.refused->code(), EEXIST);
+  EXPECT_EQ(m->tree()->lookup_path("new/a")->id, created.nodes[1]);
+  EXPECT_EQ(m->tree()->lookup_path("new/b"), nullptr);
+  EXPECT_EQ(m->statistics().entries_appended, 2U);
+  EXPECT_EQ(client()->space().entries_used, ExampleVolume::kEntries + 2);
+
+  // No room for the second, then the log full at the third.
+  const auto full = m->create_leading(
+      std::vector<CreateRequest>{a_file("x", 1), a_file("y", 1ull << 40), a_file("z", 1)});
+  EXPECT_EQ(full.nodes.size(), 1U);
+  EXPECT_EQ(full.refused->code(), ENOSPC);
+  std::vector<CreateRequest> many;
+  for (int i = 0; i < 16000; ++i) many.push_back(a_directory(fmt::format("m{}", i)));
+  const auto filled = m->create_leading(many);
+  EXPECT_EQ(filled.nodes.size(), 15420 - ExampleVolume::kEntries - 3);
+  EXPECT_EQ(filled.refused->code(), ENOSPC);
+  EXPECT_TRUE(fsck().clean());
+}
+
 TEST_F(VolumeTest, ClientsWriteNothing) {
   RecordingMemory* memory = nullptr;
   const auto c = client(&memory);

@@ -15,6 +15,7 @@
 #include "base/crc32.h"
 #include "base/error.h"
 #include "base/file_descriptor.h"
+#include "base/json.h"
 #include "base/mapping.h"
 #include "base/size_units.h"
 #include "base/system_uuid.h"
@@ -243,6 +244,8 @@ TEST(TestPattern, SamePiecewiseAsWhole) {
   }
   EXPECT_EQ(whole, pieces);
 }
+
+TEST(Json, StringsAreEscaped) { EXPECT_EQ(json_string("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\""); }
 
 TEST(TestPattern, FindsTheFirstDifference) {
   std::vector<std::byte> data(9001);

@@ -19,7 +19,4 @@ struct MountFacts {
 // The reports of one mount. `volume` and `filesystem` must outlive them.
 Reports make_reports(volume::Volume& volume, const fuse::Filesystem& filesystem, MountFacts facts);
 
-// `text` as a JSON string with its quotes. Bytes that are not UTF-8 pass as they are.
-std::string json_string(const std::string& text);
-
 }  // namespace famfs::control

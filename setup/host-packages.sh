@@ -29,8 +29,8 @@ USAGE
 readonly build=(cmake g++ libcli11-dev libcpp-httplib-dev libdaxctl-dev libfmt-dev libfuse3-dev
     libgmock-dev libgtest-dev libspdlog-dev libyaml-cpp-dev make ninja-build pkg-config
     zlib1g-dev)
-readonly test=(fuse3 python3 python3-jinja2 python3-libvirt python3-pytest python3-pytest-timeout
-    python3-yaml zstd)
+readonly test=(attr curl fuse3 python3 python3-jinja2 python3-libvirt python3-pytest
+    python3-pytest-timeout python3-yaml zstd)
 # gpg: mmdebstrap finds with it the keys that the new system needs.
 readonly tree=(bubblewrap gpg mmdebstrap mount util-linux)
 readonly vm=(libvirt-daemon-driver-qemu socat)

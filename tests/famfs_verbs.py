@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from support.evidence import court
 from support.machine import Machine, Outcome
@@ -42,6 +42,14 @@ class Entry:
     uid: int
     gid: int
     size: int  # of files; 0 for directories
+
+
+def on_client(tree: dict[str, Entry]) -> dict[str, Entry]:
+    """What clients show of a tree: files without permission to write, until it is given there."""
+    return {
+        name: replace(entry, mode=entry.mode & ~0o222) if entry.kind == "f" else entry
+        for name, entry in tree.items()
+    }
 
 
 @dataclass

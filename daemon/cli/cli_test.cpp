@@ -101,16 +101,40 @@ TEST(Mounts, CanonicalPathsLoseDotsAndTrailingSlashes) {
 
 TEST(MountOptions, ListsAreAppliedInOrder) {
   DaemonOptions options;
-  apply_mount_options("memory=noncoherent,method=daemon-served,no_allow_other,ro,timeout=5",
+  apply_mount_options("memory=noncoherent,method=daemon-served,no_allow_other,ro,nodev,timeout=5",
                       options);
   EXPECT_EQ(options.backend, memory::Backend::kNoncoherent);
   EXPECT_EQ(options.method, "daemon-served");
   EXPECT_FALSE(options.allow_other);
   EXPECT_EQ(options.timeout_seconds, 5.0);
-  EXPECT_THAT(options.mount_flags, ElementsAre("ro"));
+  EXPECT_TRUE(options.read_only);
+  EXPECT_THAT(options.mount_flags, ElementsAre("nodev"));
   apply_mount_options("allow_other,,shadow=/a\\,b", options);
   EXPECT_TRUE(options.allow_other);
   EXPECT_EQ(options.run_directory, "/a,b");
+}
+
+TEST(MountOptions, WhatIsForMountAloneIsIgnored) {
+  DaemonOptions options;
+  apply_mount_options(
+      "defaults,noauto,nofail,user,user=1000,_netdev,x-systemd.automount,X-mount.mkdir,relatime,"
+      "comment=mine",
+      options);
+  EXPECT_TRUE(options.mount_flags.empty());
+  EXPECT_FALSE(options.read_only);
+  apply_mount_options("ro,rw", options);
+  EXPECT_FALSE(options.read_only);
+}
+
+TEST(MountOptions, ImpossibleOnesSayWhy) {
+  DaemonOptions options;
+  try {
+    apply_mount_options("ro,remount", options);
+    FAIL() << "remount was accepted";
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.code(), EINVAL);
+    EXPECT_THAT(error.message(), testing::HasSubstr("unmount it"));
+  }
 }
 
 TEST(MountOptions, WrongOnesAreRefusedByName) {

@@ -8,6 +8,8 @@ namespace famfs::cli {
 // The subcommands of `famfs`, each in a file of its own (cmd_NAME.cpp).
 Command mount_command();
 Command umount_command();
+// How mount(8) calls us; `arguments` without the program name.
+int run_mount_helper(const std::vector<std::string>& arguments);
 Command creat_command();
 Command cp_command();
 Command mkdir_command();

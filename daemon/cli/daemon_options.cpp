@@ -68,6 +68,10 @@ constexpr auto kOptions = std::to_array<Option>({
      [](DaemonOptions& options, const std::string&) { options.default_permissions = true; }},
     {"no_default_permissions", "nobody checks modes and owners",
      [](DaemonOptions& options, const std::string&) { options.default_permissions = false; }},
+    {"ro", "change nothing: no file can be written, and never act as master",
+     [](DaemonOptions& options, const std::string&) { options.read_only = true; }},
+    {"rw", "not ro (default)",
+     [](DaemonOptions& options, const std::string&) { options.read_only = false; }},
     {"clone_fd", "a /dev/fuse descriptor for each thread (default)",
      [](DaemonOptions& options, const std::string&) { options.clone_fd = true; }},
     {"no_clone_fd", "one /dev/fuse descriptor for all threads",
@@ -84,11 +88,29 @@ constexpr auto kOptions = std::to_array<Option>({
 
 // Of mount(8), passed on as they are.
 constexpr auto kMountFlags =
-    std::to_array<std::string_view>({"ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec",
-                                     "noatime", "atime", "sync", "async", "dirsync"});
+    std::to_array<std::string_view>({"nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime",
+                                     "atime", "sync", "async", "dirsync"});
 
-// Of the reference famfs's daemon, without meaning here.
-constexpr auto kIgnored = std::to_array<std::string_view>({"flock", "no_flock"});
+// Accepted and without meaning here: the first line is of the reference famfs's daemon; the others
+// are for mount(8), systemd and whoever reads /etc/fstab, or about times, which the log has not.
+constexpr auto kIgnored = std::to_array<std::string_view>(
+    {"flock",    "no_flock",   "defaults",    "auto",          "noauto",   "nofail",
+     "_netdev",  "silent",     "loud",        "user",          "nouser",   "users",
+     "owner",    "noowner",    "group",       "nogroup",       "diratime", "nodiratime",
+     "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime"});
+constexpr auto kIgnoredPrefixes =
+    std::to_array<std::string_view>({"x-", "X-", "comment=", "user="});
+
+struct Refused {
+  std::string_view name;
+  std::string_view why;
+};
+constexpr auto kRefused = std::to_array<Refused>({
+    {"remount", "unmount it and mount it again"},
+    {"bind", "that is for `mount --bind`, without a file system type"},
+    {"mand", "the kernel has no mandatory locks any more"},
+    {"loop", "famfs uses a plain file as it is"},
+});
 
 void apply_one(const std::string& text, DaemonOptions& options) {
   const std::size_t equals = text.find('=');
@@ -106,6 +128,14 @@ void apply_one(const std::string& text, DaemonOptions& options) {
   }
   for (const std::string_view ignored : kIgnored) {
     if (ignored == text) return;
+  }
+  for (const std::string_view prefix : kIgnoredPrefixes) {
+    if (text.starts_with(prefix)) return;
+  }
+  for (const Refused& refused : kRefused) {
+    if (refused.name == text) {
+      throw base::Error(EINVAL, "mount option \"{}\" is not possible: {}", text, refused.why);
+    }
   }
   std::string allowed;
   for (const Option& option : kOptions) allowed += fmt::format("{}, ", option.name);
@@ -138,7 +168,9 @@ std::string mount_option_help() {
   for (const Option& option : kOptions) {
     help += fmt::format("  {:<24}{}\n", option.name, option.help);
   }
-  return help + "and ro, nosuid, nodev, noexec, noatime, sync of mount(8).";
+  return help +
+         "and nosuid, nodev, noexec, noatime, sync, dirsync of mount(8). What only fstab(5) and "
+         "mount(8) look at (noauto, nofail, _netdev, user, x-...) is accepted and ignored.";
 }
 
 }  // namespace famfs::cli

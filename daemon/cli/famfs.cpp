@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -72,8 +74,17 @@ int run(const std::vector<std::string>& arguments) {
   return command->run({arguments.begin() + 1, arguments.end()});
 }
 
+// mount(8) looks for a program of that name, which is a link to this one.
+bool called_as_helper(int argc, char** argv) {
+  return argc > 0 && std::filesystem::path(argv[0]).filename() == "mount.famfs";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  return run_guarded("famfs", [&] { return run({argv + 1, argv + argc}); });
+  const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  if (called_as_helper(argc, argv)) {
+    return run_guarded("mount.famfs", [&] { return run_mount_helper(arguments); });
+  }
+  return run_guarded("famfs", [&] { return run(arguments); });
 }

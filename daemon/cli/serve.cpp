@@ -65,6 +65,7 @@ fuse::SessionOptions session_options(const DaemonOptions& options, const std::st
   fuse::SessionOptions session;
   session.source = source;
   session.mount_options = options.mount_flags;
+  if (options.read_only) session.mount_options.emplace_back("ro");
   if (options.allow_other) session.mount_options.emplace_back("allow_other");
   if (options.default_permissions) session.mount_options.emplace_back("default_permissions");
   session.debug = options.debug;
@@ -108,9 +109,10 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
   const Loan loan = options.set_daxmode ? lend_for_mount(source, options.method) : nullptr;
   base::FileDescriptor lock;
   std::string identity_problem;
-  const auto volume = volume::Volume::open(
-      memory::open_memory(source, memory::Access::kReadWrite, options.backend),
-      {identity(identity_problem), options.client, [&] { lock = lock_as_master(source); }});
+  const auto volume =
+      volume::Volume::open(memory::open_memory(source, memory::Access::kReadWrite, options.backend),
+                           {identity(identity_problem), options.client || options.read_only,
+                            [&] { lock = lock_as_master(source); }});
   if (geteuid() != 0) {
     // The medium has no owner of the root directory; a user's own mount is that user's.
     volume->set_attributes(tree::kRoot, {.uid = geteuid(), .gid = getegid()});

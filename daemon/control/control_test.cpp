@@ -12,8 +12,10 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
@@ -141,6 +143,69 @@ TEST_F(Control, SocketAnswersAndRefuses) {
     EXPECT_THAT(ask(run.socket_path(), put("/log_level", bad)), StartsWith("HTTP/1.1 400")) << bad;
   }
   EXPECT_EQ(log_level(), 4);
+}
+
+// Sends without end until it is cut off.
+void flood(const std::string& socket_path, const std::string& first, const std::string& again) {
+  const base::FileDescriptor fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  socket_path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  EXPECT_EQ(connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  ssize_t sent = send(fd.get(), first.data(), first.size(), MSG_NOSIGNAL);
+  for (int i = 0; sent > 0 && i < 1'000'000; ++i) {
+    sent = send(fd.get(), again.data(), again.size(), MSG_NOSIGNAL);
+  }
+  EXPECT_LT(sent, 0) << "never cut off";
+}
+
+TEST_F(Control, HostileRequestsAreCutOff) {
+  const RunDirectory run = RunDirectory::at(root_ / "run");
+  open_log(run.log_path(), false);
+  const Server server(run.fd(),
+                      {[] { return std::string(); }, [] {}, [] { return std::string(); }});
+  const std::string path = run.socket_path();
+  const std::string first = "GET /pid HTTP/1.1\r\n";
+  flood(path, first, "A: b\r\n");
+  flood(path, first, std::string(1000, 'x'));
+  flood(path, "GET /", std::string(1000, 'x'));
+  flood(path, "PUT /log_level HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", "7777");
+  flood(path, "PUT /log_level HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\n7\r\n");
+  // Connections that say nothing take no descriptor of the daemon but one at a time.
+  const auto descriptors = [] {
+    return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
+  };
+  std::vector<base::FileDescriptor> silent;
+  const auto before = descriptors();
+  for (int i = 0; i < 200; ++i) {
+    silent.emplace_back(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    connect(silent.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof(address));
+  }
+  EXPECT_LE(descriptors() - before - 200, 1);
+  // The first of them is cut off after its time, although it said nothing.
+  char byte = 0;
+  ASSERT_EQ(fcntl(silent.front().get(), F_SETFL, 0), 0);
+  EXPECT_EQ(read(silent.front().get(), &byte, 1), 0);
+  silent.clear();
+  EXPECT_THAT(ask(path, get("/pid")), HasSubstr(std::to_string(getpid())));
+}
+
+TEST_F(Control, OtherMethodsAndPathsAreNotFound) {
+  const RunDirectory run = RunDirectory::at(root_ / "run");
+  open_log(run.log_path(), false);
+  const Server server(run.fd(),
+                      {[] { return std::string(); }, [] {}, [] { return std::string(); }});
+  for (const char* request : {"POST /pid", "PUT /status", "DELETE /log_level", "GET /inodes",
+                              "GET /../etc/passwd", "GET /pid/"}) {
+    EXPECT_THAT(ask(run.socket_path(),
+                    std::string(request) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"),
+                StartsWith("HTTP/1.1 404"))
+        << request;
+  }
+  EXPECT_THAT(ask(run.socket_path(), "nonsense\r\n\r\n"), testing::Not(StartsWith("HTTP/1.1 2")));
 }
 
 TEST_F(Control, SocketPathLongerThanAnAddressHolds) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
 
 #include <array>
@@ -31,6 +32,9 @@ void open_log(const std::string& path, bool to_stderr) {
   try {
     std::vector<spdlog::sink_ptr> sinks;
     sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(path));
+    // The journal, where that is the system's log, takes the same. Time and level are its own.
+    sinks.push_back(
+        std::make_shared<spdlog::sinks::syslog_sink_mt>("famfsd", LOG_PID, LOG_DAEMON, false));
     if (to_stderr) sinks.push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
     auto logger = std::make_shared<spdlog::logger>("famfsd", sinks.begin(), sinks.end());
     logger->set_pattern("[%Y-%m-%d %H:%M:%S.%e] [%l] %v");

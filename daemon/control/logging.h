@@ -10,7 +10,8 @@ inline constexpr int kLogLevels = 8;
 inline constexpr int kDefaultLogLevel = 6;
 
 // Sends the process's log (spdlog's default logger) to the file `path`, appended and flushed
-// line by line; with `to_stderr` also there. Throws base::Error. Call once, before threads.
+// line by line, and to the system's log by syslog(3) as "famfsd" of facility daemon; with
+// `to_stderr` also there. Throws base::Error. Call once, before threads.
 void open_log(const std::string& path, bool to_stderr);
 
 // `level` in 0..7; thread-safe.

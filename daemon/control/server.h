@@ -18,7 +18,8 @@ struct Reports {
 //
 // GET /pid, /icache_stats, /icache_dump, /log_level, /status; POST or PUT /log_level with a
 // number 0..7 as body; anything else 404. The socket has mode 0600 in a directory of mode 0700;
-// nothing here changes the file system.
+// nothing here changes the file system. Connections are served one by one, each for two seconds and
+// 16 KiB at most.
 class Server {
  public:
   // Listens on `sock` in the directory `directory_fd` and serves in one thread.

@@ -233,11 +233,12 @@ void Filesystem::getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* /*
 
 void Filesystem::setattr(fuse_req_t request, fuse_ino_t node, struct stat* values, int which,
                          fuse_file_info* file) {
+  check_node(node);
   if ((which & FUSE_SET_ATTR_SIZE) != 0) {
     const auto tree = volume_.tree();
     const tree::Node& existing = require_file(*tree, node);
     if (static_cast<std::uint64_t>(values->st_size) != existing.size) {
-      throw base::Error(EINVAL,
+      throw base::Error(EPERM,
                         "/{}: the size cannot be changed from {} to {}; a famfs file keeps "
                         "the size that it was created with",
                         printable_path(*tree, node), existing.size, values->st_size);
@@ -341,20 +342,23 @@ void Filesystem::write(fuse_req_t request, fuse_ino_t node, const char* data, si
   method_->write(request, node, require_offset(offset), std::as_bytes(std::span(data, size)));
 }
 
-void Filesystem::flush(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* /*file*/) {
-  volume_.check_current();
+void Filesystem::check_node(fuse_ino_t node) const { require(*volume_.tree(), node); }
+
+void Filesystem::flush(fuse_req_t request, fuse_ino_t node, fuse_file_info* /*file*/) {
+  check_node(node);
   // Writes are in shared memory before they are answered; close(2) has nothing left to do.
   fuse_reply_err(request, 0);
 }
 
 void Filesystem::fsync(fuse_req_t request, fuse_ino_t node, int /*data_only*/,
                        fuse_file_info* /*file*/) {
+  check_node(node);
   method_->flush(node);
   fuse_reply_err(request, 0);
 }
 
-void Filesystem::statfs(fuse_req_t request, fuse_ino_t /*node*/) {
-  volume_.check_current();
+void Filesystem::statfs(fuse_req_t request, fuse_ino_t node) {
+  check_node(node);
   const volume::SpaceNumbers space = volume_.space();
   struct statvfs result = {};
   result.f_bsize = kPreferredTransfer;
@@ -370,18 +374,30 @@ void Filesystem::statfs(fuse_req_t request, fuse_ino_t /*node*/) {
   fuse_reply_statfs(request, &result);
 }
 
-void Filesystem::getxattr(fuse_req_t request, fuse_ino_t /*node*/, const char* name, size_t size) {
-  // Also once superseded: `famfs umount` finds the daemon by it.
-  if (std::string_view(name) != kShadowAttribute) {
-    throw base::Error(ENODATA, "no attribute {}", media::printable(name));
-  }
-  answer_attribute(request, settings_.run_directory, size);
+void Filesystem::getxattr(fuse_req_t request, fuse_ino_t node, const char* name, size_t size) {
+  answer_attribute(request, xattr_value({volume_, *method_, settings_.run_directory}, node, name),
+                   size);
 }
 
-void Filesystem::listxattr(fuse_req_t request, fuse_ino_t /*node*/, size_t size) {
-  // The list's names end in NUL each.
-  answer_attribute(request, std::string_view(kShadowAttribute, std::strlen(kShadowAttribute) + 1),
-                   size);
+void Filesystem::listxattr(fuse_req_t request, fuse_ino_t node, size_t size) {
+  answer_attribute(request, xattr_names(volume_, node), size);
+}
+
+void Filesystem::refuse_xattr(fuse_ino_t node, const char* name) const {
+  check_node(node);
+  if (std::string_view(name).starts_with(kXattrPrefix)) {
+    throw base::Error(EPERM, "{} is what famfs says and cannot be set", media::printable(name));
+  }
+  throw base::Error(EOPNOTSUPP, "famfs keeps no attributes such as {}", media::printable(name));
+}
+
+void Filesystem::setxattr(fuse_req_t /*request*/, fuse_ino_t node, const char* name,
+                          const char* /*value*/, size_t /*size*/, int /*flags*/) {
+  refuse_xattr(node, name);
+}
+
+void Filesystem::removexattr(fuse_req_t /*request*/, fuse_ino_t node, const char* name) {
+  refuse_xattr(node, name);
 }
 
 std::string Filesystem::child_path(tree::NodeId parent, const std::string& name) const {
@@ -433,12 +449,12 @@ void Filesystem::mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, 
   fuse_reply_entry(request, &made);
 }
 
-void Filesystem::refuse(const char* operation) const {
+void Filesystem::refuse_names(const char* operation, int on_master) const {
   if (volume_.role() == volume::Role::kClient) {
     throw base::Error(EROFS, "{}: this host is a client of this famfs; only its master changes it",
                       operation);
   }
-  throw base::Error(EOPNOTSUPP,
+  throw base::Error(on_master,
                     "{}: famfs has no such operation; files are made with `famfs creat` "
                     "or `famfs cp`, directories with mkdir",
                     operation);

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "fuse/message_hook.h"
+#include "fuse/xattr.h"
 #include "mapping/method.h"
 #include "volume/volume.h"
 
@@ -22,8 +23,6 @@ struct Settings {
   double timeout_seconds =
       31536000;  // how long the kernel may keep names and attributes that exist
 };
-
-inline constexpr const char* kShadowAttribute = "user.famfs.shadow";
 
 // The answers to FUSE requests: one member per operation, named after it.
 //
@@ -87,8 +86,12 @@ class Filesystem final : private MessageClient {
   void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void* argument,
              fuse_file_info* file, unsigned flags, const void* in, size_t in_size, size_t out_size);
 
-  // famfs has no such operation: EROFS on a client, EOPNOTSUPP on the master.
-  [[noreturn]] void refuse(const char* operation) const;
+  void setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char* value,
+                size_t size, int flags);
+  void removexattr(fuse_req_t request, fuse_ino_t node, const char* name);
+
+  // The log has no entry for such a change of names: EROFS on a client, `on_master` on the master.
+  [[noreturn]] void refuse_names(const char* operation, int on_master) const;
 
  private:
   enum class Listing { kNames, kAttributes };
@@ -101,6 +104,9 @@ class Filesystem final : private MessageClient {
   fuse_entry_param entry(const tree::Node& node) const;
   struct stat attributes(const tree::Node& node) const;
   double attribute_timeout(const tree::Node& node) const;
+  // Throws ESTALE for a node that does not exist, and once the file system was replaced.
+  void check_node(fuse_ino_t node) const;
+  [[noreturn]] void refuse_xattr(fuse_ino_t node, const char* name) const;
   std::string child_path(tree::NodeId parent, const std::string& name) const;
   // What `act` returns, which makes something through the volume.
   template <typename Act>

@@ -110,9 +110,15 @@ struct Name {
   char value[Size];
 };
 
-template <Name Text, typename... Arguments>
+template <Name Text, int OnMaster, typename... Arguments>
 void refused(fuse_req_t request, Arguments...) noexcept {
-  answer(request, [&] { filesystem(request).refuse(Text.value); });
+  answer(request, [&] { filesystem(request).refuse_names(Text.value, OnMaster); });
+}
+
+void fallocate(fuse_req_t request, fuse_ino_t /*node*/, int /*mode*/, off_t /*offset*/,
+               off_t /*length*/, fuse_file_info* /*file*/) noexcept {
+  // A file has all its space from the start, and keeps it.
+  fuse_reply_err(request, EOPNOTSUPP);
 }
 
 fuse_lowlevel_ops make_operations() {
@@ -140,16 +146,20 @@ fuse_lowlevel_ops make_operations() {
   table.mkdir = Callback<&Filesystem::mkdir>::call;
   table.ioctl = Callback<&Filesystem::ioctl>::call;
 
-  table.create = refused<"create">;
-  table.mknod = refused<"mknod">;
-  table.unlink = refused<"unlink">;
-  table.rmdir = refused<"rmdir">;
-  table.rename = refused<"rename">;
-  table.symlink = refused<"symlink">;
-  table.link = refused<"link">;
-  table.setxattr = refused<"setxattr">;
-  table.removexattr = refused<"removexattr">;
-  table.fallocate = refused<"fallocate">;
+  table.setxattr = Callback<&Filesystem::setxattr>::call;
+  table.removexattr = Callback<&Filesystem::removexattr>::call;
+  table.fallocate = fallocate;
+
+  // As the manual pages name it for a file system that has no such thing.
+  table.create = refused<"create", EOPNOTSUPP>;
+  table.mknod = refused<"mknod", EPERM>;
+  table.unlink = refused<"unlink", EPERM>;
+  table.rmdir = refused<"rmdir", EPERM>;
+  table.rename = refused<"rename", EPERM>;
+  table.symlink = refused<"symlink", EPERM>;
+  table.link = refused<"link", EPERM>;
+  // What is not here, libfuse answers with ENOSYS: the kernel then does it itself and asks no more
+  // (README.md, "What each operation answers").
   return table;
 }
 

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fuse/session.h"
 
-#include <fcntl.h>
 #include <fuse_log.h>
 #include <spdlog/spdlog.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -15,13 +12,10 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "fuse/hooked_io.h"
 
 namespace famfs::fuse {
 namespace {
-
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-constexpr unsigned long kCloneDescriptor = _IOR(229, 0, std::uint32_t);  // FUSE_DEV_IOC_CLONE
-#endif
 
 // What libfuse said last: its functions answer -1 and tell the reason only here. Written while
 // mounting, and by every thread that libfuse complains in later.
@@ -89,45 +83,6 @@ struct DestroyLoopConfig {
   void operator()(fuse_loop_config* config) const { fuse_loop_cfg_destroy(config); }
 };
 
-MessageHook& hook_of(void* user_data) { return static_cast<Filesystem*>(user_data)->hook(); }
-
-ssize_t hooked_read(int fd, void* buffer, size_t size, void* user_data) {
-  return hook_of(user_data).read(fd, buffer, size);
-}
-
-ssize_t hooked_writev(int fd, iovec* parts, int count, void* user_data) {
-  return hook_of(user_data).writev(fd, parts, count);
-}
-
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-// From 3.17 on libfuse makes a thread's own descriptor only with the help of who reads from it.
-int clone_descriptor(int session_fd) {
-  const int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-  if (fd < 0) return -errno;
-  auto of = static_cast<std::uint32_t>(session_fd);
-  if (ioctl(fd, kCloneDescriptor, &of) == 0) return fd;
-  const int error = errno;
-  close(fd);
-  return -error;
-}
-#endif
-
-// Lets every message of the mounted session pass through the hook.
-void install_hook(fuse_session* session) {
-  const int fd = fuse_session_fd(session);
-  fuse_custom_io io{};
-  io.read = hooked_read;
-  io.writev = hooked_writev;
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-  io.clone_fd = clone_descriptor;
-  const int result = fuse_session_custom_io_317(session, &io, sizeof(io), fd);
-#else
-  const int result = fuse_session_custom_io(session, &io, fd);
-#endif
-  if (result != 0)
-    throw base::Error(EIO, "libfuse takes no functions for its messages: {}", result);
-}
-
 std::string reason(std::string_view otherwise) {
   const std::scoped_lock lock(complaint_mutex);
   return last_complaint.empty() ? std::string(otherwise) : last_complaint;
@@ -162,7 +117,7 @@ void Session::mount(const std::string& mount_point) {
   }
   mounted_ = true;
   // After the mount, which gives the session its descriptor: no message has been read yet.
-  install_hook(session_.get());
+  install_hook(session_.get(), fuse_session_fd(session_.get()));
 }
 
 void Session::run() {

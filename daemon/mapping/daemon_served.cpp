@@ -86,10 +86,13 @@ void DaemonServed::write(fuse_req_t request, tree::NodeId id, std::uint64_t offs
 void DaemonServed::flush(tree::NodeId id) {
   constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
   const std::unique_lock lock(lock_of(id));
-  // Nothing to write back: every write was, before it was answered.
-  for (const Piece& piece : locate(volume_, id, 0, kAll, std::numeric_limits<std::size_t>::max())) {
-    volume_.memory().acquire(piece.offset, piece.length);
-  }
+  const auto places = locate(volume_, id, 0, kAll, std::numeric_limits<std::size_t>::max());
+  memory::SharedMemory& memory = volume_.memory();
+  // Our own writes were written back before they were answered; lines that a program of this host
+  // has stored into by the device itself are the same lines.
+  for (const Piece& piece : places) memory.write_back(piece.offset, piece.length);
+  memory.fence();
+  for (const Piece& piece : places) memory.acquire(piece.offset, piece.length);
 }
 
 }  // namespace famfs::mapping

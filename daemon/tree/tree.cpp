@@ -59,6 +59,7 @@ std::optional<media::Finding> Tree::insert(const media::LogEntry& entry) {
   const std::string* path = nullptr;
   if (const auto* file = std::get_if<media::FileEntry>(&entry.body)) {
     path = &fill(node, *file);
+    node.mode &= ~withheld_;
     node.size = file->size;
     node.map = file->map;
   } else if (const auto* directory = std::get_if<media::DirectoryEntry>(&entry.body)) {

@@ -77,6 +77,9 @@ class Tree {
     std::optional<timespec> access_time{};
     std::optional<timespec> modification_time{};
   };
+  // Permission bits that files added from now on do not get, whatever the log says.
+  void withhold(uint32_t file_mode_bits) noexcept { withheld_ = file_mode_bits; }
+
   // False for an unknown id. Sets the change time to now.
   bool set_attributes(NodeId id, const Attributes& attributes);
 
@@ -94,6 +97,7 @@ class Tree {
   std::unordered_map<Key, NodeId, KeyHash> by_name_;
   uint64_t files_ = 0;
   uint64_t file_bytes_ = 0;
+  uint32_t withheld_ = 0;
 };
 
 }  // namespace famfs::tree

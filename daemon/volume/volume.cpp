@@ -10,6 +10,8 @@
 namespace famfs::volume {
 namespace {
 
+constexpr uint32_t kWriteBits = 0222;
+
 [[noreturn]] void refuse_path(int code, const std::string& path, std::string_view why) {
   throw base::Error(code, "cannot create '{}': {}", media::printable(path), why);
 }
@@ -61,6 +63,8 @@ std::unique_ptr<Volume> Volume::open(std::unique_ptr<memory::SharedMemory> memor
   if (master && options.lock_master) options.lock_master();
   std::unique_ptr<Volume> volume(
       new Volume(std::move(memory), superblock, master ? Role::kMaster : Role::kClient));
+  // famfs's rule: who is to write on a client is said there, by chmod(2).
+  if (!master) volume->follower_.contents().tree.withhold(kWriteBits);
   volume->last_ = volume->follower_.follow();
   const auto& stopped = volume->last_.stopped;
   if (stopped && stopped->area == media::Area::kLogHeader) {
@@ -88,6 +92,13 @@ RefreshResult Volume::refresh() {
   last_ = follower_.follow();
   note_foreign_entries();
   return last_;
+}
+
+std::optional<uint64_t> Volume::announced() {
+  const std::shared_lock state(state_mutex_);
+  const auto header = follower_.read_header();
+  if (!header.value) return std::nullopt;
+  return header.value->next_index;
 }
 
 RefreshResult Volume::last_refresh() const {

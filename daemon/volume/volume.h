@@ -86,10 +86,11 @@ struct Statistics {
 class Volume {
  public:
   // Validates superblock and log header, replays the log. Entries after the first bad one are not
-  // played: open succeeds and last_refresh() says why it stopped. On the master an append that a
-  // crash cut short is completed first (unannounced.h), under options.lock_master. Throws ENODATA
-  // if there is no famfs, EUCLEAN for a damaged superblock or log header (with the finding), ESTALE
-  // if it is re-made meanwhile.
+  // played: open succeeds and last_refresh() says why it stopped. A client's files begin without
+  // permission to write, whatever the log says. On the master an append that a crash cut short is
+  // completed first (unannounced.h), under options.lock_master. Throws ENODATA if there is no famfs,
+  // EUCLEAN for a damaged superblock or log header (with the finding), ESTALE if it is re-made
+  // meanwhile.
   static std::unique_ptr<Volume> open(std::unique_ptr<memory::SharedMemory> memory,
                                       const OpenOptions& options);
   Volume(const Volume&) = delete;
@@ -114,6 +115,9 @@ class Volume {
   // next_index moved reads exactly the new entries. Constant cost when nothing is new. The identity
   // is compared before and after; entries of a foreign log are never taken.
   RefreshResult refresh();
+  // How many entries the log has now, of which refresh() may not have read the last ones yet; two
+  // lines are invalidated. Nullopt if the header is damaged, ESTALE as from refresh().
+  std::optional<uint64_t> announced();
   // What replay at open() or the latest refresh that read entries gave.
   RefreshResult last_refresh() const;
 

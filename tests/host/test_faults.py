@@ -5,12 +5,14 @@ come back.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import select
 import signal
 
+import pytest
 from famfs_verbs import Famfs, random_bytes
 from host.cluster import Cluster
 from support.machine import LocalHost, stop_group
@@ -20,14 +22,14 @@ CREATE_FOR_EVER = (
 )
 
 
-def kill_daemon(machine: LocalHost) -> None:
-    """kill -9, and back only when the process is gone (a pidfd says so)."""
+def kill_daemon(machine: LocalHost, number: int = signal.SIGKILL) -> None:
+    """A signal, and back only when the process is gone (a pidfd says so)."""
     pid = machine.daemon_pid()
     descriptor = os.pidfd_open(pid)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
-    assert poller.poll(10_000), f"famfsd {pid} survives SIGKILL"
+    assert poller.poll(10_000), f"famfsd {pid} survives signal {number}"
     os.close(descriptor)
 
 
@@ -88,6 +90,47 @@ def test_flushed_write_survives_the_death_of_its_writer(cluster: Cluster) -> Non
     kill_daemon(cluster.machine(cluster.client))
     assert cluster.master.read("file", 5000, 8) == b"survives"
     cluster.client.umount()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_daemon_and_detaches_the_mount(cluster: Cluster, number: int) -> None:
+    """Also while a file is open: mount, socket and run directory are gone, what was written stays,
+    and the open file answers ENOTCONN."""
+    cluster.master.put("file", bytes(5000))
+    machine = cluster.machine(cluster.client)
+    descriptor = os.open(cluster.client.path("file"), os.O_RDWR)
+    try:
+        os.pwrite(descriptor, b"before", 0)
+        kill_daemon(machine, number)
+        with pytest.raises(OSError) as caught:
+            os.pread(descriptor, 1, 0)
+        assert caught.value.errno == errno.ENOTCONN
+    finally:
+        with contextlib.suppress(OSError):  # its flush finds nobody; it is closed all the same
+            os.close(descriptor)
+    assert not machine.mount_point.is_mount()
+    assert not list(machine.run_directory.iterdir())
+    assert cluster.master.read("file", 0, 6) == b"before"
+    cluster.client.mount()
+    assert cluster.client.read("file", 0, 6) == b"before"
+
+
+def test_umount_of_the_system_leaves_nothing(cluster: Cluster) -> None:
+    """umount(8) is enough: the daemon ends by itself. A busy mount is refused and goes on."""
+    machine = cluster.machine(cluster.client)
+    daemon = os.pidfd_open(machine.daemon_pid())
+    mount = cluster.client.mount_point
+    user = os.open(mount, os.O_RDONLY)
+    assert cluster.client.run("umount", mount, check=False).returncode != 0
+    assert cluster.client.famfs("umount", mount, check=False).returncode == errno.EBUSY
+    os.close(user)
+    assert cluster.client.tree() == {}
+    cluster.client.run("umount", mount)
+    poller = select.poll()
+    poller.register(daemon, select.POLLIN)
+    assert poller.poll(10_000), "famfsd goes on without its mount"
+    os.close(daemon)
+    assert not list(machine.run_directory.iterdir())
 
 
 def test_mount_over_a_dead_mount_replaces_it(cluster: Cluster) -> None:

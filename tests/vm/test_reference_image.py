@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from famfs_verbs import Entry
+from famfs_verbs import Entry, on_client
 from famlab_vm.machine import DaxDevice
 from support import paths
 from support.skips import missing_feature
@@ -63,7 +63,7 @@ def test_reference_image_is_read_by_every_guest(
     try:
         for host in cluster.all:
             host.mount()
-            assert host.tree() == expected
+            assert host.tree() == on_client(expected)
             assert host.sha256() == {
                 name: facts["sha256"] for name, facts in described["files"].items()
             }

@@ -245,8 +245,6 @@ TEST(TestPattern, SamePiecewiseAsWhole) {
   EXPECT_EQ(whole, pieces);
 }
 
-TEST(Json, StringsAreEscaped) { EXPECT_EQ(json_string("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\""); }
-
 TEST(TestPattern, FindsTheFirstDifference) {
   std::vector<std::byte> data(9001);
   TestPattern(7).fill(data);

@@ -113,7 +113,7 @@ std::vector<Message> messages() {
       {"mkdir of a path", FUSE_MKDIR, body_of(fuse_mkdir_in{}, std::string_view("a/../b")), ESTALE,
        ENOTDIR, EINVAL},
       {"unknown ioctl", FUSE_IOCTL, body_of(command(1, 0, 0)), ENOTTY, ENOTTY, ENOTTY},
-      {"ioctl of a wrong size", FUSE_IOCTL, body_of(command(ioctl::kCreateFile, 4, 4), 4), ENOTTY,
+      {"ioctl of a wrong size", FUSE_IOCTL, body_of(command(ioctl::kCreateFiles, 4, 4), 4), ENOTTY,
        ENOTTY, ENOTTY},
       {"create", FUSE_CREATE, body_of(fuse_create_in{}, name), EOPNOTSUPP, EOPNOTSUPP, EOPNOTSUPP},
       {"mknod", FUSE_MKNOD, body_of(fuse_mknod_in{}, name), EPERM, EPERM, EPERM},

@@ -38,7 +38,9 @@ uint64_t Writer::store_entries(const media::LogHeader& header,
   // What an append that died left behind these entries must not look like their continuation. The
   // seqnum after an entry is in the line in which the entry ends, so this costs nothing, and
   // stored first it is never later than the entry.
-  if (first + images.size() < capacity) memory_.store_word(offset + length, 0);
+  if (first + images.size() < media::log_capacity(superblock_.log_len)) {
+    memory_.store_word(offset + length, 0);
+  }
   memory_.store(offset, std::as_bytes(std::span(images)));
   // The entries are in memory before the header that announces them can be.
   memory_.publish(offset, length);

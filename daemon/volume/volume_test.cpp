@@ -323,7 +323,7 @@ TEST_F(VolumeTest, AttributesAreLocal) {
   const tree::NodeId f1 = m->tree()->lookup_path("d/f1")->id;
   m->set_attributes(f1, {.mode = 0600});
   EXPECT_EQ(m->tree()->find(f1)->mode, 0600U);
-  EXPECT_EQ(client()->tree()->find(f1)->mode, 0644U);
+  EXPECT_EQ(client()->tree()->find(f1)->mode, 0444U);
   EXPECT_EQ(error_code_of([&] { m->set_attributes(99, {}); }), ENOENT);
 }
 

@@ -85,6 +85,9 @@ void check_failure(Session& session) {
   int status = 0;
   waitpid(neighbour, &status, 0);
   EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0, "another process was hit");
+  say("what was stored there cannot be written back, which is said once");
+  EXPECT_ERROR(msync(place, kSize, MS_SYNC), EIO);
+  EXPECT(msync(place, kSize, MS_SYNC) == 0);
   char line[64];
   std::snprintf(line, sizeof(line), "failed %#llx-%#llx",
                 static_cast<unsigned long long>(kStart + kLost),

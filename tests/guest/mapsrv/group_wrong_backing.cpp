@@ -231,6 +231,8 @@ void check_backing_ids(Session& session) {
   fuse_backing_map old{};
   old.fd = fd;
   EXPECT_ERROR(ioctl(server.fuse(), FUSE_DEV_IOC_BACKING_OPEN, &old), EINVAL);
+  const std::uint32_t old_id = 1;
+  EXPECT_ERROR(ioctl(server.fuse(), FUSE_DEV_IOC_BACKING_CLOSE, &old_id), EINVAL);
   close(fd);
   File& passed = session.server.add("passed", sizeof(kText));
   passed.backing = 601;

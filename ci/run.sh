@@ -25,6 +25,8 @@ step() {
 }
 
 step make test
+# For the unit tests of the kernel patches, which make test-vm boots.
+step make kernel KERNEL_FLAVOR=kunit
 step make test-vm
 step make lint
 step ci/sanitizers.sh address daemon fuzz

@@ -49,7 +49,7 @@ fi
 tree=$(readlink -f -- "$repo/build/tree")
 # CMake's files have absolute names: after the clone was moved or copied they lead elsewhere.
 source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$objects/CMakeCache.txt" 2>/dev/null) || true
-if [ "$(cat "$objects/.tree" 2>/dev/null)" != "$tree" ] || [ ! "$source" -ef "$repo/daemon" ]; then
+if [ "$(cat "$objects/.tree" 2>/dev/null)" != "$tree" ] || [ ! "$source" -ef "$repo/$sources" ]; then
     say guest "configuring for the tree ${tree##*/}"
     find "$objects" -mindepth 1 ! -name .lock -delete
     "$repo/setup/in-tree" -- cmake --no-warn-unused-cli -G Ninja -S "$repo/$sources" -B "$objects" \

@@ -139,7 +139,12 @@ class Rig:
 
     def drop_inodes(self) -> None:
         """Forgets files that are not open, and with them what faults have found out."""
-        self.sh("echo 2 >/proc/sys/vm/drop_caches")
+        self.sh(
+            "echo 2 >/proc/sys/vm/drop_caches; "
+            # ext4 keeps a file that has DAX entries, with its large folios, until the unmount.
+            'device=$(findmnt -no SOURCE "$1"); umount "$1"; mount -o dax "$device" "$1"',
+            EXT4_MOUNT,
+        )
 
     def rates(
         self, subjects: Sequence[Subject], operation: str, **options: int
@@ -153,13 +158,14 @@ class Rig:
         return samples
 
     def fault_times(
-        self, subjects: Sequence[Subject], operation: str, step: int
+        self, subjects: Sequence[Subject], operation: str, step: int, *, anew: bool = True
     ) -> dict[Subject, Sample]:
-        """Microseconds for each first touch."""
+        """Microseconds for each first touch of a mapping; `anew`: of a file since it was opened."""
         length = LENGTH if step == LARGE_PAGE else 16 * MEBI
         samples = {subject: Sample() for subject in subjects}
         for subject in _turns(subjects):
-            self.drop_inodes()
+            if anew:
+                self.drop_inodes()
             measured = self.run(subject, operation, length=length, step=step)
             expected = length // step
             # A few more are the program's own.

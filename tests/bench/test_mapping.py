@@ -165,6 +165,20 @@ def test_first_touch(
     tell(report, f"{operation}, {step // KIBI} KiB", samples, "us", "<= 1.2")
 
 
+@kernel_methods
+@pytest.mark.parametrize("operation", ["fault-read", "fault-write"])
+def test_touch_of_a_file_mapped_before(
+    rig: Rig, mounted: Mounted, report: Report, operation: str
+) -> None:
+    """The same for a file of which all was touched before: without making large folios, which is
+    what fs/dax does for the first touch of a file and the raw device did when it was bound."""
+    subjects = [rig.raw_with(LARGE_PAGE), rig.ext4, mounted.whole]
+    for subject in subjects:
+        rig.run(subject, operation, length=LENGTH, step=LARGE_PAGE)
+    samples = rig.fault_times(subjects, operation, LARGE_PAGE, anew=False)
+    tell(report, f"{operation} again, {LARGE_PAGE // KIBI} KiB", samples, "us", "<= 1.2")
+
+
 @all_methods
 @pytest.mark.parametrize(("operation", "step"), CALLS)
 def test_read_and_write(

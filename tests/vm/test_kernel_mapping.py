@@ -21,7 +21,7 @@ EXIT_NOT_OFFERED = 77
 
 BOTH = [
     "access", "pmd", "copy-to-itself", "ends", "sharing", "exec", "interleave", "many",
-    "wrong-maps", "withdraw", "changed-size", "disconnect", "no-rawio",
+    "wrong-maps", "withdraw", "changed-size", "sync", "disconnect", "no-rawio",
 ]  # fmt: skip
 GROUPS = {
     "a": [*BOTH, "large-map", "registration", "withdrawn-early"],
@@ -57,7 +57,7 @@ def test_kernel_mapping(
 @pytest.mark.shapes(
     hosts=(1,), dax=("fsdev_dax",), topologies=("two-bridges", "switch"), only=True
 )
-@pytest.mark.parametrize("group", ["interleave", "disconnect"])
+@pytest.mark.parametrize("group", ["interleave", "sync", "disconnect"])
 @pytest.mark.parametrize("method", METHODS)
 def test_kernel_mapping_of_several_devices(
     lab: TestLab, devices: list[DaxDevice], shape: Shape, method: str, group: str

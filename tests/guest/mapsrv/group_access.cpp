@@ -137,8 +137,18 @@ void check_ends(Session& session) {
   struct stat status{};
   EXPECT(fstat(fd, &status) == 0 && status.st_size == static_cast<off_t>(kSize));
   EXPECT(fsync(fd) == 0 && msync(place, kSize, MS_SYNC) == 0);
+  EXPECT(pread(fd, buffer.data(), 4096, 2 * kSize) == 0);
   munmap(place, kSize);
   close(fd);
+
+  say("an end within a page");
+  File& odd = session.server.add("odd");
+  session.map(odd, 10000, {0, 640 * kMebi, 3 * 4096});
+  const int uneven = open_writable(odd);
+  EXPECT(pwrite(uneven, buffer.data(), 4096, 8000) == 2000);
+  EXPECT(pread(uneven, buffer.data(), 4096, 8000) == 2000);
+  EXPECT(pread(uneven, buffer.data(), 4096, 10001) == 0);
+  close(uneven);
 }
 
 }  // namespace mapsrv

@@ -51,6 +51,17 @@ void check_lost_page(const char* file_start, char* lost, int fd, off_t offset) {
   EXPECT(buffer[5] == 1);
 }
 
+// mm unmaps failed pages itself where it finds a process to signal: here it finds none.
+bool offlined_elsewhere(unsigned long long physical, char* mapping, std::size_t size) {
+  const pid_t child = fork();
+  if (child == 0) {
+    munmap(mapping, size);
+    _exit(hard_offline(physical));
+  }
+  int status = 0;
+  return waitpid(child, &status, 0) == child && status == 0;
+}
+
 // Page failures stay until the device is bound anew; the next group wants a sound one.
 void renew_device(const std::string& device) {
   EXPECT(unbind_device(device) == 0);
@@ -85,6 +96,9 @@ void check_failure(Session& session) {
   int status = 0;
   waitpid(neighbour, &status, 0);
   EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0, "another process was hit");
+  say("what was stored there cannot be written back, which is said once");
+  EXPECT_ERROR(msync(place, kSize, MS_SYNC), EIO);
+  EXPECT(msync(place, kSize, MS_SYNC) == 0);
   char line[64];
   std::snprintf(line, sizeof(line), "failed %#llx-%#llx",
                 static_cast<unsigned long long>(kStart + kLost),
@@ -115,6 +129,12 @@ void check_failure(Session& session) {
   char* victim = place + 3 * kMebi;
   signalled_by([victim] { EXPECT(madvise(victim, kPage, MADV_HWPOISON) == 0); });
   EXPECT(touch_read(victim) == BUS_MCEERR_AR && touch_write(victim + kPage) == 0);
+
+  say("an error found by somebody who does not use the file");
+  char* other = place + 16 * kPage;
+  EXPECT(touch_read(other) == 0);  // a store would be written back, and unmapped for that
+  EXPECT(offlined_elsewhere(base + 420 * kMebi + 16 * kPage, place, 4 * kMebi));
+  EXPECT(touch_read(other) == BUS_MCEERR_AR && touch_write(other + kPage) == 0);
   munmap(place, 4 * kMebi);
   close(fd);
   renew_device(session.server.devices().front());

@@ -3,12 +3,14 @@
 // Method (e): maps and backing objects that the kernel has to refuse.
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <functional>
 
+#include "mapsrv/bus_error.h"
 #include "mapsrv/check.h"
 #include "mapsrv/groups.h"
 #include "mapsrv/rawio.h"
@@ -148,6 +150,28 @@ void check_backing_use(Session& session) {
   close(fd);
   usleep(100000);  // RELEASE is sent in the background
   session.expect_open(file, 0, "another backing after the last close");
+
+  say("a file with cached pages gets a map, and loses it");
+  char byte = 0;
+  File& served = session.server.add("served", kHuge);
+  fd = Session::open(served, O_RDONLY);
+  REQUIRE(fd >= 0);
+  EXPECT(pread(fd, &byte, 1, 0) == 1 && byte == kServed);
+  served.backing = kId;
+  EXPECT_ERROR(Session::open(served, O_RDONLY), EBUSY);
+  close(fd);
+  fd = Session::open(served, O_RDWR);
+  REQUIRE(fd >= 0);
+  char* place = map_shared(fd, kHuge);
+  EXPECT(during([](void* mapped) { *static_cast<volatile char*>(mapped) = 'm'; }, place) == 0);
+  EXPECT(pread(fd, &byte, 1, 0) == 1 && byte == 'm');
+  munmap(place, kHuge);
+  close(fd);
+  usleep(100000);
+  served.backing = 0;
+  fd = Session::open(served, O_RDONLY);
+  EXPECT(fd >= 0 && pread(fd, &byte, 1, 0) == 1 && byte == kServed);
+  close(fd);
 }
 
 void check_backing_ids(Session& session) {
@@ -207,6 +231,8 @@ void check_backing_ids(Session& session) {
   fuse_backing_map old{};
   old.fd = fd;
   EXPECT_ERROR(ioctl(server.fuse(), FUSE_DEV_IOC_BACKING_OPEN, &old), EINVAL);
+  const std::uint32_t old_id = 1;
+  EXPECT_ERROR(ioctl(server.fuse(), FUSE_DEV_IOC_BACKING_CLOSE, &old_id), EINVAL);
   close(fd);
   File& passed = session.server.add("passed", sizeof(kText));
   passed.backing = 601;

@@ -219,6 +219,10 @@ void check_registration(Session& session) {
   create.backing_id = 1;
   EXPECT_ERROR(ioctl(server.fuse(), abi::kIoctlBackingCreate, &create), EOPNOTSUPP);
   close(create.fd);
+  const abi::BackingMap map{1, 0, abi::kMapCreate, {0, 0}};
+  EXPECT(server.notify(abi::kNotifyBackingMap, bytes_of(map)) == EOPNOTSUPP);
+  const abi::BackingRemove remove{1, 0};
+  EXPECT(server.notify(abi::kNotifyBackingRemove, bytes_of(remove)) == EOPNOTSUPP);
 
   say("by descriptor, the kernel asks for no name");
   const Checker expect(session, session.server.add("registered"));

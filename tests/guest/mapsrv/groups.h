@@ -29,6 +29,8 @@ void check_backing_ids(Session& session);
 void check_withdraw(Session& session);
 void check_changed_size(Session& session);
 
+void check_sync(Session& session);
+
 void check_disconnect(Session& session);
 void check_no_rawio(Session& session);
 

@@ -44,6 +44,7 @@ constexpr Group kGroups[] = {
     {"backing-ids", "e", mapsrv::check_backing_ids},
     {"withdraw", "ae", mapsrv::check_withdraw},
     {"changed-size", "ae", mapsrv::check_changed_size},
+    {"sync", "ae", mapsrv::check_sync},
     {"disconnect", "ae", mapsrv::check_disconnect},
     {"no-rawio", "ae", mapsrv::check_no_rawio},
     {"failure", "ae", mapsrv::check_failure},

@@ -123,6 +123,10 @@ void Server::answer(const fuse_in_header& header, const std::byte* body) {
       return answer_get_fmap(header);
     case abi::kGetDaxdev:
       return answer_get_daxdev(header);
+    case FUSE_READ: {  // of a file that is not mapped
+      const std::vector<char> content(reinterpret_cast<const fuse_read_in*>(body)->size, kServed);
+      return reply(header, 0, content.data(), content.size());
+    }
     case FUSE_STATFS: {
       const fuse_statfs_out out{};
       return reply(header, 0, &out, sizeof(out));
@@ -176,7 +180,8 @@ void Server::answer_lookup(const fuse_in_header& header, const char* name) {
 void Server::answer_open(const fuse_in_header& header) {
   abi::OpenOut out{};
   out.fh = header.nodeid;
-  if (method_ == Method::kFmap) return reply(header, 0, &out, abi::kOpenOutShort);
+  if (method_ == Method::kFmap || file(header.nodeid)->backing == 0)
+    return reply(header, 0, &out, abi::kOpenOutShort);
   out.open_flags = FOPEN_PASSTHROUGH;
   out.backing_id_64 = file(header.nodeid)->backing;
   reply(header, 0, &out, misbehaviour.open_size);

@@ -25,7 +25,7 @@ struct File {
   std::uint64_t size = 0;
   std::vector<std::byte> fmap{};  // method (a): answer to GET_FMAP
   bool header_first = false;      // method (a): the first request gets the header alone
-  std::uint64_t backing = 0;      // method (e): named in the answer to OPEN
+  std::uint64_t backing = 0;      // method (e): named in the answer to OPEN; 0: not mapped
 };
 
 // Ways in which a server may be wrong.
@@ -38,6 +38,8 @@ struct Misbehaviour {
 };
 
 inline const char* const kMountPoint = "/tmp/mapsrv";
+// What the server gives for a byte of a file that is not mapped.
+inline constexpr char kServed = 'o';
 
 // A FUSE server and its mount. It answers in a thread of its own, from what the Files say at that
 // moment. A File changes only between system calls on the mount: then no message is under way.

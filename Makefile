@@ -19,6 +19,8 @@ make                  compile the programs for this machine: build/bin/{famfs,mk
 make test             unit tests and tests/host, no virtual machine
 make test-vm          the multi-host suite, tests/vm; builds all that it needs
 make bench [SUITE=]   the benchmarks, tests/bench, or those that SUITE names
+make install          programs, manual pages and the rest into /usr, or DESTDIR=DIR/usr
+make deb              the Debian package: build/packages
 make lint             formatting, static checks and types of every language
 
 make tree             build/tree, the Debian 13 tree (QEMU, kernel source, compilers)
@@ -37,7 +39,7 @@ KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=NAME  another kernel (kernel-config/bui
 QEMU=FILE MIRROR=URI FAMLAB_CACHE=DIR           another emulator, Debian mirror, cache
 endef
 
-.PHONY: host test test-vm bench lint tree lint-tree kernel image guest guest-tests lab clean distclean help
+.PHONY: host test test-vm bench documents install deb lint tree lint-tree kernel image guest guest-tests lab clean distclean help
 host: need-build
 	@test -e build/host/build.ninja && test "$(CONFIGURED)" -ef daemon || { rm -rf build/host && \
 		cmake --log-level=WARNING -S daemon -B build/host -G Ninja; }
@@ -53,6 +55,16 @@ test-vm: lab guest-tests
 
 bench: lab guest-tests
 	@tests/run bench $(if $(SUITE),-k '$(SUITE)')
+
+# Manual pages and what else is generated for an installation.
+documents: need-package host
+	@ninja --quiet -C build/host documents
+
+install: documents
+	@cmake --install build/host --prefix /usr >/dev/null
+
+deb: documents
+	@cd build/host && cpack
 
 lint: need-tree
 	@setup/tree.sh lint-tree
@@ -92,7 +104,7 @@ help:
 	@:
 
 # What the machine itself must have.
-.PHONY: need-build need-test need-tree need-vm
-need-build need-test need-tree need-vm: need-%:
+.PHONY: need-build need-package need-test need-tree need-vm
+need-build need-package need-test need-tree need-vm: need-%:
 	@setup/preflight.sh $*
 	@setup/host-packages.sh $*

@@ -15,6 +15,7 @@ Installs the Debian packages of SET that are not there yet, from this machine's 
 sources, without recommended packages. As root, or through sudo. SET is one of
 
   build    compile the programs of daemon/             (make)
+  package  build, and make install or make deb         (make install, make deb)
   test     build, and run unit tests and tests/host    (make test)
   tree     make the Debian 13 tree and work in it      (make tree, kernel, lint …)
   vm       test and tree, and run virtual hosts        (make test-vm, make bench)
@@ -29,7 +30,8 @@ USAGE
 readonly build=(cmake g++ libcli11-dev libcpp-httplib-dev libdaxctl-dev libfmt-dev libfuse3-dev
     libgmock-dev libgtest-dev libspdlog-dev libyaml-cpp-dev make ninja-build pkg-config
     zlib1g-dev)
-readonly test=(attr curl fuse3 python3 python3-jinja2 python3-libvirt python3-pytest
+readonly package=(dpkg-dev fakeroot file help2man)
+readonly test=(attr curl fuse3 help2man python3 python3-jinja2 python3-libvirt python3-pytest
     python3-pytest-timeout python3-yaml zstd)
 # gpg: mmdebstrap finds with it the keys that the new system needs.
 readonly tree=(bubblewrap gpg mmdebstrap mount util-linux)
@@ -43,6 +45,7 @@ fi
 case ${1:-} in
 -h | --help) usage; exit 0 ;;
 build) wanted=("${build[@]}") ;;
+package) wanted=("${build[@]}" "${package[@]}") ;;
 test) wanted=("${build[@]}" "${test[@]}") ;;
 tree) wanted=("${tree[@]}") ;;
 vm) wanted=("${build[@]}" "${test[@]}" "${tree[@]}" "${vm[@]}") ;;

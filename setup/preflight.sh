@@ -10,9 +10,9 @@ repo=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
 
 usage() {
     cat <<'USAGE'
-usage: setup/preflight.sh build|test|tree|vm
+usage: setup/preflight.sh build|package|test|tree|vm
 
-Checks what the work of `make`, `make test`, `make tree` (kernel, lint …) or `make test-vm` needs:
+Checks what the work of `make`, `make deb`, `make test`, `make tree` (kernel, lint …) or `make test-vm` needs:
 architecture and Debian release, free disk and shared memory, a reachable package archive if
 something must be fetched, root or sudo if packages must be installed, user namespaces if this is
 not root, permission to mount if it is, the owner of build/, /dev/fuse. Reports all that is missing, not only the first.
@@ -23,7 +23,7 @@ USAGE
 
 case ${1:-} in
 -h | --help) usage; exit 0 ;;
-build | test | tree | vm) ;;
+build | package | test | tree | vm) ;;
 *) usage >&2; exit 2 ;;
 esac
 set_wanted=$1

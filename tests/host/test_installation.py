@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contract: a system that famfs is installed on mounts it by its type, also from /etc/fstab, and has
-the daemon's log in its own.
+"""Contract: what is installed beside the programs works: mount(8) and /etc/fstab mount a famfs by
+its type, the log arrives in the system's log, completion and manual pages know what programs know.
 """
 
 from __future__ import annotations
 
+import gzip
 import shlex
 import socket
 import subprocess
@@ -13,7 +14,10 @@ from pathlib import Path
 import pytest
 from famfs_verbs import Famfs
 from host.cluster import Cluster
+from support import paths
 from support.machine import LocalHost
+
+PACKAGING = paths.TESTS.parent / "daemon" / "packaging"
 
 
 @pytest.fixture
@@ -159,3 +163,35 @@ def test_the_log_is_in_the_system_log(hosts: Cluster, directory: Path) -> None:
     assert "mounted" in lines[0]
     assert sum("node 1 parent 1 directory" in line for line in lines) == 1
     assert any(line.endswith("log level set to 6") for line in lines)
+
+
+def complete(host: Famfs, *words: str) -> list[str]:
+    script = f". {shlex.quote(str(PACKAGING / 'completion.bash'))}; COMP_WORDS=("
+    script += " ".join(map(shlex.quote, words)) + f"); COMP_CWORD={len(words) - 1}; "
+    script += '_famfs; printf "%s\\n" "${COMPREPLY[@]}"'
+    return host.run("bash", "-c", script).stdout.decode().split()
+
+
+def test_completion_knows_commands_and_options(hosts: Cluster) -> None:
+    """From what --help says: commands, options, mount options; else files."""
+    host = hosts.master
+    assert complete(host, "famfs", "m") == ["mount", "mkdir"]
+    assert {"umount", "creat", "fsck", "getmap"} <= set(complete(host, "famfs", ""))
+    assert "--set-daxmode" in complete(host, "famfs", "mount", "--s")
+    assert complete(host, "famfs", "creat", "--si") == ["--size"]
+    assert "--loglen" in complete(host, "mkfs.famfs", "--l")
+    assert {"ro", "method="} <= set(complete(host, "famfs", "mount", "-o", ""))
+    assert complete(host, "famfs", "cp", "/etc/fsta") == ["/etc/fstab"]
+
+
+def test_manual_pages_are_made_from_help(hosts: Cluster, directory: Path) -> None:
+    """One for each program and each command; a page has the options of --help."""
+    host = hosts.master
+    host.run(str(PACKAGING / "man-pages.sh"), str(paths.BINARIES), str(directory / "man"))
+    pages = {path.name for path in (directory / "man").glob("man*/*")}
+    commands = set(complete(host, "famfs", ""))
+    named = {page.split(".")[0].removeprefix("famfs-") for page in pages}
+    assert commands <= named
+    assert {"famfs.1.gz", "mkfs.famfs.8.gz", "mount.famfs.8.gz", "famfsd.8.gz"} <= pages
+    mount = gzip.decompress((directory / "man/man8/famfs-mount.8.gz").read_bytes()).decode()
+    assert "set\\-daxmode" in mount and ".TH FAMFS-MOUNT" in mount

@@ -27,6 +27,7 @@ page famfs 1 'file system in memory that several hosts share' "$programs/famfs" 
 page mkfs.famfs 8 'make a famfs' "$programs/mkfs.famfs" --help
 page mount.famfs 8 'mount a famfs for mount(8)' "$programs/mount.famfs" --help
 page famfsd 8 'serve one famfs mount' "$programs/famfsd" --help
+page pcq 1 'send messages from one host to another through a famfs' "$programs/pcq" --help
 while read -r command summary; do
     section=8
     [[ $user_commands != *" $command "* ]] || section=1

@@ -24,7 +24,7 @@ struct RepairPlan {
   Counters found{};
   std::optional<Counters> wanted{};  // absent: nothing to mend, or refused
   std::string reason{};              // why that is certain; or why nothing is changed
-  bool refused = false;            // the counters are wrong, or may be, and mending is guessing
+  bool refused = false;              // the counters are wrong, or may be, and mending is guessing
 };
 
 // Looks, changes nothing.

@@ -406,6 +406,21 @@ TEST_F(VolumeTest, LogBeingRemadeIsStaleNotDamaged) {
   EXPECT_EQ(error_code_of([&] { c->refresh(); }), ESTALE);
 }
 
+TEST_F(VolumeTest, LogRemadeBetweenIdentityAndHeaderIsStaleNotShrunk) {
+  RecordingMemory* memory = nullptr;
+  const auto c = client(&memory);
+  master()->make_directory(a_directory("new"));
+  int headers = 0;
+  memory->on_event = [&](const Event& event) {
+    // The second time is under the lock, before the new entry is read.
+    if (event != Event{Kind::kInvalidate, media::kLogOffset, 64} || ++headers != 2) return;
+    RecordingMemory other(example_.bytes());
+    format(other, {.force = true, .system_uuid = master_uuid()});
+  };
+  EXPECT_EQ(error_code_of([&] { c->refresh(); }), ESTALE);
+  EXPECT_EQ(headers, 2);
+}
+
 TEST_F(VolumeTest, ShrunkenNextIndexIsReported) {
   const auto c = client();
   example_.patch_header<uint64_t>(40, 2);

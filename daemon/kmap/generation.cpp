@@ -47,15 +47,18 @@ Generation parse_release(std::string_view release) noexcept {
 }
 
 Generation Generation::of_this_kernel() {
-  utsname names{};
-  uname(&names);
-  Generation generation = parse_release(names.release);
-  // A hundred thousand lines: read only where the answer matters.
-  if (why_not_v10({generation.release_major, generation.release_minor, true}, 7, kV10Minor)
-          .empty()) {
-    generation.has_famfs_symbol = has_symbol();
-  }
-  return generation;
+  static const Generation running = [] {
+    utsname names{};
+    uname(&names);
+    Generation generation = parse_release(names.release);
+    // A hundred thousand lines: read only where the answer matters, and once.
+    if (why_not_v10({generation.release_major, generation.release_minor, true}, 7, kV10Minor)
+            .empty()) {
+      generation.has_famfs_symbol = has_symbol();
+    }
+    return generation;
+  }();
+  return running;
 }
 
 std::string why_not_v10(const Generation& generation, unsigned major, unsigned minor) {

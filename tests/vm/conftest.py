@@ -21,7 +21,7 @@ from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.machine import DaxDevice
 from support import plugin
 from vm.cluster import Cluster
-from vm.labs import LabKeeper, Shape, TestLab, run_directory, shapes
+from vm.labs import PATIENCE, LabKeeper, Shape, TestLab, run_directory, shapes
 from vm.mapping import DAEMON_SERVED, METHODS, Probe, compile_probe, mounted_by
 
 _FAILED = pytest.StashKey[bool]()
@@ -63,6 +63,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in rest:
         order.setdefault(shape_of(item), len(order))
     items[:] = sorted(rest, key=lambda item: order[shape_of(item)])
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        limit = float(marker.args[0] if marker else config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(limit * PATIENCE), append=False)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -23,6 +23,9 @@ from support.machine import Outcome, conclude
 
 T = TypeVar("T")
 
+# By how much every timeout is longer: KASAN and lockdep make a kernel some four times slower.
+PATIENCE = 5 if os.environ.get("KERNEL_FLAVOR") == "debug" else 1
+
 TOPOLOGIES = ("one-device", "two-bridges", "interleave-2", "switch", "pmem")
 
 
@@ -89,7 +92,7 @@ class LabHost:
         input: bytes | None = None,
     ) -> Outcome:
         try:
-            done = self.guest.run(argv, timeout=timeout, input=input)
+            done = self.guest.run(argv, timeout=timeout * PATIENCE, input=input)
         except (CommandTimeout, AgentError, LabStateError) as error:
             court.record(self.name, list(argv), repr(error))
             raise
@@ -99,9 +102,9 @@ class LabHost:
     def is_well(self) -> bool:
         """Whether the guest runs and answers."""
         try:
-            return (
-                not self.guest.panicked() and self.guest.run(["true"], timeout=20).returncode == 0
-            )
+            if self.guest.panicked():
+                return False
+            return self.guest.run(["true"], timeout=20 * PATIENCE).returncode == 0
         except (AgentError, LabStateError, CommandTimeout):
             return False
 
@@ -131,7 +134,7 @@ class LabHost:
         )
         words = ["sh", "-c", script, "sh", str(self._kernel_lines_seen + 1)]
         try:
-            output = self.guest.run(words, timeout=30).stdout.decode(errors="replace")
+            output = self.guest.run(words, timeout=30 * PATIENCE).stdout.decode(errors="replace")
         except (AgentError, LabStateError, CommandTimeout) as error:
             said.console += f"\n(the guest does not answer: {error})\n"
             return said
@@ -204,7 +207,7 @@ class LabKeeper:
         for host in started.hosts:
             court.call(host)
         try:
-            lab.up(timeout=timeout, keep=True)  # kept until its consoles are read
+            lab.up(timeout=timeout * PATIENCE, keep=True)  # kept until its consoles are read
         except BaseException:
             self.end(started)
             raise

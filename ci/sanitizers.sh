@@ -14,7 +14,7 @@ usage: ci/sanitizers.sh [address|daemon|thread|fuzz]...
   address   unit tests with AddressSanitizer and UndefinedBehaviorSanitizer
   daemon    tests/host on the programs of that build
   thread    unit tests with ThreadSanitizer
-  fuzz      each fuzzer for FUZZ_SECONDS (default 20), from an empty corpus
+  fuzz      each fuzzer for FUZZ_SECONDS (default 20), from its corpus (daemon/*/NAME.corpus)
 
 Without arguments: all. The builds are in build/sanitize-*. Exit status: 0 nothing found, 1
 something found, 2 usage.
@@ -64,12 +64,16 @@ run_fuzz() {
         -DFAMFS_FUZZ=ON -DBUILD_TESTING=OFF -DCMAKE_CXX_COMPILER=clang++-19 \
         -DFAMFS_BIN_DIR="$PWD/build/sanitize-fuzz/bin" >/dev/null
     setup/in-tree --lint -- ninja --quiet -C build/sanitize-fuzz fuzzers
-    local fuzzer found=0
+    local fuzzer corpus found=0
+    shopt -s nullglob
     while IFS= read -r fuzzer; do
         found=1
         say sanitizers "fuzz: ${fuzzer##*/}"
+        # What it finds goes to the first directory, and from there into the next run.
+        corpus=("build/fuzz-corpus/${fuzzer##*/}" daemon/*/"${fuzzer##*/}.corpus")
+        mkdir -p "${corpus[0]}"
         setup/in-tree --lint -- "$fuzzer" -max_total_time="${FUZZ_SECONDS:-20}" -verbosity=0 \
-            -print_final_stats=1 -artifact_prefix="$PWD/build/sanitize-fuzz/"
+            -print_final_stats=1 -artifact_prefix="$PWD/build/sanitize-fuzz/" "${corpus[@]}"
     done < <(find build/sanitize-fuzz -type f -perm -u+x -name '*_fuzz*' ! -name '*.o')
     [ "$found" -eq 1 ] || die 1 sanitizers "no fuzzer was built"
 }

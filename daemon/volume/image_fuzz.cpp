@@ -103,6 +103,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     RecordingMemory memory(example.bytes(), false);
     const auto report = volume::check(memory, {.nbuckets = alloc::kMaxBuckets});
     (void)volume::format_report(report, {.verbose = true, .human = true});
+    (void)volume::format_json(report, nullptr);
     clean = report.clean();
   });
   tolerate_errors([&] {
@@ -115,7 +116,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check_tree(*client);
     require(!clean || !client->last_refresh().stopped);
   });
+  const auto plan = [] {
+    RecordingMemory memory(example.bytes(), false);
+    return volume::plan_repair(memory);
+  };
+  const volume::RepairPlan repair = plan();
+  require(!clean || !repair.wanted);
   require(metadata(example) == patched);
+  if (repair.wanted) {
+    RecordingMemory memory(example.bytes());
+    volume::apply_repair(memory, repair);
+    require(!plan().wanted);
+  }
   tolerate_errors([&] {
     const auto master = example.open(::famfs::testing::master_uuid());
     check_tree(*master);

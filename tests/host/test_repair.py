@@ -6,6 +6,7 @@ what it changes, and is for the master of a file system that is not mounted.
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,15 @@ def test_nothing_to_repair(unmounted: Cluster, directory: Path) -> None:
 
 
 def test_only_the_master_repairs(unmounted: Cluster, memory: Path, directory: Path) -> None:
-    """Another host is shown what there is to mend, and cannot do it."""
+    """Another host is shown what there is to mend, and cannot do it, with or without identity."""
     set_counters(memory, 2, 2)
     assert said(repair(unmounted.client, directory, "--repair"))["repair"]["wanted"]
-    refused = repair(unmounted.client, directory)
-    assert refused.returncode == FSCK_USAGE and "master" in refused.text
+    identity = unmounted.machine(unmounted.client).directory / "system_uuid"
+    for known in (False, True):
+        if known:
+            identity.write_text(f"{uuid.uuid4()}\0")
+        refused = repair(unmounted.client, directory)
+        assert refused.returncode == FSCK_USAGE and "only the master" in refused.text
     assert repair(unmounted.master, directory).returncode == FSCK_CLEAN
 
 

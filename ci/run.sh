@@ -25,8 +25,9 @@ step() {
 }
 
 step make test
-# For the unit tests of the kernel patches, which make test-vm boots.
+# Make test-vm boots them: the unit tests of the kernel patches, and a kernel without the methods.
 step make kernel KERNEL_FLAVOR=kunit
+step make kernel KERNEL_FLAVOR=nomap
 step make test-vm
 step make lint
 step ci/sanitizers.sh address daemon fuzz

@@ -72,8 +72,11 @@ Loan lend_for_tools(const std::string& device) {
 
 Loan lend_for_mount(const std::string& device, std::string_view method) {
   if (!is_character_device(device)) return nullptr;
-  const bool mapped = method.empty() ? kmap::best_for_mount(kernels_offer()).has_value()
-                                     : method != mapping::DaemonServed::kName;
+  if (method == mapping::DaemonServed::kName) return lend(device, memory::kDeviceDriver);
+  const kmap::Offer offer = kernels_offer();
+  // A forced method that the kernel does not have is refused later, in words about that method.
+  const bool mapped =
+      (method.empty() ? kmap::best_for_mount(offer) : kmap::best(offer)).has_value();
   return lend(device, mapped ? memory::kFileSystemDriver : memory::kDeviceDriver);
 }
 

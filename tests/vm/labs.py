@@ -20,6 +20,7 @@ from famlab_vm.errors import AgentError, CommandTimeout, LabStateError
 from support import paths, plugin
 from support.evidence import Testimony, court
 from support.machine import Outcome, conclude
+from support.skips import missing_feature
 
 T = TypeVar("T")
 
@@ -70,6 +71,16 @@ def together(work: Callable[[T], object], items: Sequence[T]) -> None:
     with ThreadPoolExecutor(max(1, len(items))) as pool:
         for job in [pool.submit(work, item) for item in items]:
             job.result()
+
+
+def kernel_of_flavor(name: str, *as_good: str) -> Path:
+    """The chosen kernel if it is of this flavour or one as good, else the one of this flavour."""
+    if os.environ.get("KERNEL_FLAVOR") in (name, *as_good):
+        return Artifacts.find().kernel
+    kernel = paths.BUILD / f"kernel-{name}" / "vmlinux"
+    if not kernel.exists():
+        missing_feature(name, f"make kernel KERNEL_FLAVOR={name} has not been run")
+    return kernel.resolve()
 
 
 class LabHost:

@@ -19,7 +19,7 @@ from vm.labs import LabHost, TestLab
 # The methods of the kernel, and the one that needs nothing of it.
 METHODS = ("extent-map", "fmap")
 DAEMON_SERVED = "daemon-served"
-SOURCE = paths.TESTS / "vm" / "probe" / "mapprobe.cpp"
+SOURCES = sorted((paths.TESTS / "vm" / "probe").glob("*.cpp"))
 PROGRAM = "/run/mapprobe"
 STATISTICS = "/sys/kernel/debug/fuse_dax/stats"
 
@@ -36,7 +36,7 @@ def compile_probe() -> Path:
     program.parent.mkdir(exist_ok=True)
     words = ["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-static"]
     subprocess.run(
-        [paths.REPOSITORY / "setup/in-tree", "--", *words, "-o", program, SOURCE], check=True
+        [paths.REPOSITORY / "setup/in-tree", "--", *words, "-o", program, *SOURCES], check=True
     )
     return program
 

@@ -95,6 +95,17 @@ def test_kill_and_restart_mounts_again(pair: tuple[str, str]) -> None:
     assert "kept" in succeed("exec", "--name", left, "host1", "--", "ls", "/mnt/famfs")
 
 
+def test_mce_is_a_memory_error_to_one_kernel(pair: tuple[str, str]) -> None:
+    """`famlab mce` tells the kernel of one host that a page failed; its neighbour hears nothing."""
+    left = pair[0]
+    cat = ("cat", "/sys/bus/dax/devices/dax0.0/resource")
+    address = int(succeed("exec", "--name", left, "host0", "--", *cat), 16) + (3 << 30)
+    succeed("mce", "--name", left, "host0", hex(address))
+    wait = f"until dmesg | grep 'Memory failure: {address >> 12:#x}'; do sleep 0.1; done"
+    assert "recovery action" in succeed("exec", "--name", left, "host0", "--", "sh", "-c", wait)
+    assert "Memory failure" not in succeed("exec", "--name", left, "host1", "--", "dmesg")
+
+
 def test_panic_names_the_panic(pair: tuple[str, str]) -> None:
     """`famlab panic` panics the kernel: status and log name it, and exec refuses the host."""
     right = pair[1]

@@ -6,16 +6,13 @@ fail, and says what did not come out right.
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import pytest
-from famlab_vm import Artifacts
 from famlab_vm.machine import DaxDevice
-from support import guest, paths, troubles
+from support import guest, troubles
 from support.skips import missing_feature
-from vm.labs import LabHost, LabKeeper, Shape, TestLab
+from vm.labs import LabHost, LabKeeper, Shape, TestLab, kernel_of_flavor
 
 EXIT_NOT_OFFERED = 77
 
@@ -93,19 +90,9 @@ def test_every_group_is_run(lab: TestLab, shape: Shape, method: str) -> None:
     assert sorted(listed) == sorted(GROUPS[method] + MEMORY_ERRORS)
 
 
-def kernel_with_unit_tests() -> Path:
-    """The chosen kernel if its flavour has them, else that of KERNEL_FLAVOR=kunit."""
-    if os.environ.get("KERNEL_FLAVOR") in ("debug", "kunit"):
-        return Artifacts.find().kernel
-    kernel = paths.BUILD / "kernel-kunit" / "vmlinux"
-    if not kernel.exists():
-        missing_feature("kunit", "make kernel KERNEL_FLAVOR=kunit has not been run")
-    return kernel.resolve()
-
-
 def test_unit_tests_of_the_kernel_pass(keeper: LabKeeper) -> None:
     """A kernel with KUnit has run the unit tests of the maps when it booted, and all passed."""
-    kernel = kernel_with_unit_tests()
+    kernel = kernel_of_flavor("kunit", "debug")
     keeper.drop()
     lab = keeper.start(Shape(hosts=1), kernel=kernel)
     try:

@@ -97,7 +97,8 @@ def test_a_file_ends_where_it_was_made_to(
 
 @on_both_kinds
 @pytest.mark.parametrize(
-    "verb", ["private", "fork", "mremap", "madvise", "sparse 7", "together 3"]
+    "verb",
+    ["beyond", "closed", "private", "fork", "mremap", "madvise", "sparse 7", "together 3"],
 )
 def test_a_program_can(
     mapped: Cluster, probes: list[Probe], shape: Shape, kind: str, verb: str

@@ -11,7 +11,7 @@ import pytest
 from famfs_verbs import MEBI, Famfs, random_bytes
 from famlab_vm.machine import DaxDevice
 from vm.cluster import MOUNT_POINT, Cluster
-from vm.labs import LabHost, Shape, TestLab
+from vm.labs import LabHost, LabKeeper, Shape, TestLab, kernel_of_flavor
 from vm.mapping import METHODS, Probe, make, offers, require_method
 
 
@@ -160,3 +160,36 @@ def test_a_mounted_device_keeps_its_driver(
         assert refused.returncode != 0 and "mounted" in refused.text
     make(mapped.master, "file", 2 * MEBI, "contiguous")
     probes[1].run("sparse", host.path("file"), 1)
+
+
+@pytest.mark.timeout(600)
+def test_a_kernel_without_the_methods(keeper: LabKeeper) -> None:
+    """The daemon serves and says why; a forced method names what the kernel lacks, and so do the
+    tools where the driver allows nothing else."""
+    kernel = kernel_of_flavor("nomap")
+    keeper.drop()
+    lab = keeper.start(Shape(hosts=1, dax="fsdev_dax"), kernel=kernel)
+    try:
+        host = lab.hosts[0]
+        devices = host.guest.dax_devices()
+        famfs = famfs_on(lab, devices)
+        for refused in (famfs.mkfs(check=False), famfs.mount(check=False)):
+            assert refused.returncode != 0
+            assert "this kernel cannot map files" in refused.text
+            assert "--set-daxmode" in refused.text
+        famfs.mkfs("--set-daxmode")
+        for method in METHODS:
+            refused = famfs.mount("--set-daxmode", "-o", f"method={method}", check=False)
+            assert refused.returncode == errno.EOPNOTSUPP
+            assert f"mapping method {method} cannot be used" in refused.text
+            assert "the kernel does not offer" in refused.text
+            assert driver_of(host, devices[0]) == "fsdev_dax"
+        said = famfs.mount("--set-daxmode").text
+        assert "mapping method daemon-served" in said and "bit " in said
+        famfs.put("file", random_bytes(MEBI, 3))
+        assert famfs.read("file") == random_bytes(MEBI, 3)
+        assert "method: daemon-served" in famfs.famfs("getmap", famfs.path("file")).text
+        famfs.umount()
+        assert driver_of(host, devices[0]) == "fsdev_dax"
+    finally:
+        keeper.end(lab)

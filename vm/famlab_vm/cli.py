@@ -46,6 +46,14 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _address(text: str) -> int:
+    """Return a physical address, decimal or with 0x."""
+    value = int(text, 0)
+    if not 0 <= value < 1 << 52:
+        raise ValueError
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands; `args.function` is the one that was chosen."""
     parser = _Parser(
@@ -144,6 +152,13 @@ def build_parser() -> argparse.ArgumentParser:
     host_command("xml", commands.xml, "print the libvirt description a host was started with")
     host_command("kill", commands.kill, "kill a host at once, as if its power had failed")
     host_command("panic", commands.panic, "panic a host's kernel; it stays halted for gdb")
+    mce = host_command(
+        "mce", commands.mce, "report a memory error to a host's kernel by machine check",
+        "The kernel gives up the page at ADDRESS; other hosts that share it are not told.\n\n"
+        "example:\n  famlab exec host0 -- cat /sys/bus/dax/devices/dax0.0/resource\n"
+        "  famlab mce host0 0x210000000\n",
+    )
+    mce.add_argument("address", type=_address, metavar="ADDRESS", help="physical, in the host")
     restart = host_command("restart", commands.restart, "start a host again, whatever its state")
     restart.add_argument("--timeout", type=_seconds, default=None, metavar="SECONDS")
     host_command("gdb", commands.gdb, "print how to attach gdb to a host's kernel")

@@ -294,6 +294,14 @@ def panic(args: argparse.Namespace) -> int:
     return 0
 
 
+def mce(args: argparse.Namespace) -> int:
+    """Make memory fail under a host's kernel."""
+    check_host_name(args.host)
+    with _opened(args.name) as lab:
+        lab.host(args.host).machine_check(args.address)
+    return 0
+
+
 def restart(args: argparse.Namespace) -> int:
     """Start a host again."""
     check_host_name(args.host)

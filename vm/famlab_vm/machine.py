@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import libvirt
+import libvirt_qemu
 
 from famlab_vm import console as console_log
 from famlab_vm import process
@@ -41,6 +42,11 @@ BOOT_TIMEOUT = 240.0
 _AGENT_GRACE = 30.0
 # Seconds that libvirt may take to forget a domain whose end it has reported.
 _REMOVAL_GRACE = 10.0
+
+# Arguments of QEMU's `mce` around the address: processor 0, bank 9, status (valid, uncorrected,
+# signalled, found while scrubbing: nobody has used it yet), global status (the program can go on),
+# and what the address is (physical, down to bit 12).
+_MACHINE_CHECK = "mce 0 9 0xbd000000000000c0 0x5 {:#x} 0x8c"
 
 
 @dataclass(frozen=True)
@@ -297,6 +303,23 @@ class Machine:
         self._wait_until(
             lambda: self._crashed or self._stopped, 60, "did not panic although it got an NMI"
         )
+
+    def machine_check(self, address: int) -> None:
+        """Report an uncorrected memory error at a physical address to the guest's kernel.
+
+        Returns before the kernel has dealt with it. Memory itself stays as it is, and so do the
+        kernels of other guests that share it.
+        """
+        domain = self._running_domain()
+        try:
+            said: str = libvirt_qemu.qemuMonitorCommand(
+                domain, _MACHINE_CHECK.format(address),
+                libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP,
+            )
+        except libvirt.libvirtError as error:
+            raise LabStateError(f"{self.name}: cannot get a machine check: {error}") from error
+        if said.strip():
+            raise LabStateError(f"{self.name}: QEMU refused the machine check: {said.strip()}")
 
     def _wait_until(self, reached: Callable[[], bool], timeout: float, otherwise: str) -> None:
         with self._changed:

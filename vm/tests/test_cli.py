@@ -47,7 +47,8 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     "arguments",
     [[], ["dance"], ["up", "--hosts", "x"], ["up", "--dax", "none"], ["exec"], ["exec", "host0"],
      ["exec", "host0", "--"], ["up", "--timeout", "0"],
-     ["exec", "--timeout", "-1", "host0", "--", "x"]],
+     ["exec", "--timeout", "-1", "host0", "--", "x"], ["mce", "host0"], ["mce", "host0", "x"],
+     ["mce", "host0", "-1"]],
 )
 def test_wrong_usage(arguments: list[str]) -> None:
     """What the parser refuses is status 2."""
@@ -107,6 +108,7 @@ def test_missing_package(
         (["up", "--workload", "none", "--kernel", "/no/kernel"], 15, "make kernel"),
         (["up", "--workload", "none", "--qemu", "no-such-qemu"], 15, "make tree"),
         (["kill", "host0"], 16, "not up"),
+        (["mce", "host0", "0x1000"], 16, "not up"),
         (["gdb", "host9"], 2, "host0 to host7"),
     ],
 )

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a program does with a mapped file, as one command for each thing; for the mapping suite.
-// Runs in guests, linked statically. Exit status: 0 as expected, 1 not (what, on standard error), 2
-// usage.
-#include <emmintrin.h>
+// What a program does with a file, as one command for each thing; for the mapping suite. Runs in
+// guests, linked statically. Exit status: 0 as expected, 1 not (what, on standard error), 2 usage.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -15,11 +13,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csetjmp>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -29,94 +24,11 @@
 #include <string>
 #include <vector>
 
+#include "calls.h"
+#include "probe.h"
+
+namespace probe {
 namespace {
-
-constexpr std::uint64_t kMiB = 1U << 20;
-constexpr std::uint64_t kPmd = 2 * kMiB;
-constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kLine = 64;
-
-[[noreturn]] void fail(const std::string& what) {
-  std::fprintf(stderr, "mapprobe: %s\n", what.c_str());
-  std::exit(1);
-}
-
-[[noreturn]] void fail_errno(const std::string& what) { fail(what + ": " + std::strerror(errno)); }
-
-void require(bool holds, const std::string& what) {
-  if (!holds) fail(what);
-}
-
-// A byte that differs from those around it and in every seed.
-std::uint8_t pattern(std::uint64_t offset, std::uint64_t seed) {
-  const std::uint64_t mixed = (offset / 8 + 1) * 0x9e3779b97f4a7c15ULL * (2 * seed + 1);
-  return static_cast<std::uint8_t>(mixed >> (8 * (offset % 8)));
-}
-
-class File {
- public:
-  explicit File(const std::string& path, int flags = O_RDWR) : path_(path) {
-    fd_ = open(path.c_str(), flags | O_CLOEXEC);
-    if (fd_ < 0) fail_errno("open " + path);
-    struct stat attributes = {};
-    if (fstat(fd_, &attributes) != 0) fail_errno("stat " + path);
-    size_ = static_cast<std::uint64_t>(attributes.st_size);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() { close(fd_); }
-
-  int fd() const { return fd_; }
-  std::uint64_t size() const { return size_; }
-
-  // At an address where large pages fit.
-  std::uint8_t* map(int protection = PROT_READ | PROT_WRITE, int flags = MAP_SHARED) const {
-    void* const room = mmap(nullptr, size_ + kPmd, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED) fail_errno("room");
-    const auto aligned = (reinterpret_cast<std::uintptr_t>(room) + kPmd - 1) & ~(kPmd - 1);
-    void* const at =
-        mmap(reinterpret_cast<void*>(aligned), size_, protection, flags | MAP_FIXED, fd_, 0);
-    if (at == MAP_FAILED) fail_errno("mmap " + path_);
-    return static_cast<std::uint8_t*>(at);
-  }
-
- private:
-  std::string path_;
-  int fd_ = -1;
-  std::uint64_t size_ = 0;
-};
-
-// Writes back and drops the lines: what is stored here is in memory, what others stored is seen.
-void flush(const std::uint8_t* start, std::uint64_t length) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(start) & ~(kLine - 1);
-  const auto end = reinterpret_cast<std::uintptr_t>(start) + length;
-  for (std::uintptr_t at = begin; at < end; at += kLine) _mm_clflush(reinterpret_cast<void*>(at));
-  _mm_mfence();
-}
-
-sigjmp_buf jump;                 // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
-volatile sig_atomic_t bus_code;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
-
-void on_sigbus(int, siginfo_t* info, void*) {
-  bus_code = info->si_code;
-  siglongjmp(jump, 1);
-}
-
-// 0, or the si_code of the SIGBUS that touching gives.
-int touch(volatile std::uint8_t* at, bool write) {
-  struct sigaction action = {};
-  action.sa_sigaction = on_sigbus;
-  action.sa_flags = SA_SIGINFO | SA_NODEFER;
-  sigaction(SIGBUS, &action, nullptr);
-  if (sigsetjmp(jump, 1) != 0) return bus_code;
-  const std::uint8_t value = *at;
-  if (write) *at = value;
-  return 0;
-}
-
-std::uint64_t number(const std::string& text) { return std::stoull(text); }
-
-using Arguments = std::vector<std::string>;
 
 // store FILE OFFSET LENGTH SEED
 void store(const Arguments& arguments) {
@@ -157,28 +69,33 @@ std::pair<std::uint64_t, std::uint64_t> a_range(std::mt19937_64& random, std::ui
   return {offset, std::min(length, size - offset)};
 }
 
-std::vector<std::uint8_t> content_of(const File& file) {
-  std::vector<std::uint8_t> content(file.size());
+std::vector<std::uint8_t> content_of(const File& file, std::uint64_t start, std::uint64_t length) {
+  std::vector<std::uint8_t> content(length);
   std::uint64_t done = 0;
   while (done < content.size()) {
-    const ssize_t length = pread(file.fd(), content.data() + done, content.size() - done,
-                                 static_cast<off_t>(done));
-    if (length <= 0) fail_errno("reading the whole file");
-    done += static_cast<std::uint64_t>(length);
+    const ssize_t got = pread(file.fd(), content.data() + done, content.size() - done,
+                              static_cast<off_t>(start + done));
+    if (got <= 0) fail_errno("reading all of it");
+    done += static_cast<std::uint64_t>(got);
   }
   return content;
 }
 
-// read(2), write(2), O_DIRECT, and loads and stores where `map` gives a mapping, agree with a model.
+// read(2), write(2), O_DIRECT, and loads and stores where `map` gives a mapping, agree with a
+// model.
 void agree(const Arguments& arguments, std::uint8_t* (*map)(const File&)) {
   const File file(arguments.at(0));
   const File direct(arguments.at(0), O_RDWR | O_DIRECT);
   std::mt19937_64 random(number(arguments.at(1)));
-  std::uint8_t* const mapped = map(file);
-  std::vector<std::uint8_t> expected = content_of(file);
+  const bool all = arguments.size() < 5;
+  const std::uint64_t start = all ? 0 : number(arguments.at(3));
+  const std::uint64_t size = all ? file.size() : number(arguments.at(4));
+  std::uint8_t* const whole = map(file);
+  std::uint8_t* const mapped = whole == nullptr ? nullptr : whole + start;
+  std::vector<std::uint8_t> expected = content_of(file, start, size);
   std::vector<std::uint8_t> buffer(6 * kMiB);
   for (std::uint64_t round = 0; round < number(arguments.at(2)); ++round) {
-    const auto [offset, length] = a_range(random, file.size());
+    const auto [offset, length] = a_range(random, size);
     const std::string where = "round " + std::to_string(round) + ", offset " +
                               std::to_string(offset) + ", length " + std::to_string(length);
     const int fd = random() % 2 == 0 ? file.fd() : direct.fd();
@@ -187,7 +104,7 @@ void agree(const Arguments& arguments, std::uint8_t* (*map)(const File&)) {
         for (std::uint64_t i = 0; i < length; ++i) {
           buffer[i] = expected[offset + i] = static_cast<std::uint8_t>(random());
         }
-        require(pwrite(fd, buffer.data(), length, static_cast<off_t>(offset)) ==
+        require(pwrite(fd, buffer.data(), length, static_cast<off_t>(start + offset)) ==
                     static_cast<ssize_t>(length),
                 "write, " + where);
         break;
@@ -197,7 +114,7 @@ void agree(const Arguments& arguments, std::uint8_t* (*map)(const File&)) {
         }
         break;
       case 1:
-        require(pread(fd, buffer.data(), length, static_cast<off_t>(offset)) ==
+        require(pread(fd, buffer.data(), length, static_cast<off_t>(start + offset)) ==
                     static_cast<ssize_t>(length),
                 "read, " + where);
         require(std::memcmp(buffer.data(), expected.data() + offset, length) == 0,
@@ -208,11 +125,12 @@ void agree(const Arguments& arguments, std::uint8_t* (*map)(const File&)) {
                 "loaded other bytes, " + where);
     }
   }
-  require(content_of(file) == expected, "other bytes at the end");
-  if (mapped != nullptr) flush(mapped, file.size());
+  require(content_of(file, start, size) == expected, "other bytes at the end");
+  if (mapped != nullptr) flush(mapped, size);
 }
 
-// model FILE SEED ROUNDS: read(2), write(2), O_DIRECT, loads and stores agree with a model.
+// model FILE SEED ROUNDS [START LENGTH]: read(2), write(2), O_DIRECT, loads and stores agree with a
+// model, in the whole file or that part of it.
 void model(const Arguments& arguments) {
   agree(arguments, [](const File& file) { return file.map(); });
 }
@@ -220,21 +138,6 @@ void model(const Arguments& arguments) {
 // io-model FILE SEED ROUNDS: the same without a mapping.
 void io_model(const Arguments& arguments) {
   agree(arguments, [](const File&) -> std::uint8_t* { return nullptr; });
-}
-
-// ends FILE: nothing can be written behind the end, and the size stays.
-void ends(const Arguments& arguments) {
-  const File file(arguments.at(0));
-  std::array<char, 4096> bytes{};
-  const auto end = static_cast<off_t>(file.size());
-  require(pwrite(file.fd(), bytes.data(), 1, end) == -1 && errno == ENOSPC, "write at the end");
-  require(pwrite(file.fd(), bytes.data(), bytes.size(), end - 100) == 100, "write across the end");
-  require(pread(file.fd(), bytes.data(), bytes.size(), end - 100) == 100, "read across the end");
-  require(pread(file.fd(), bytes.data(), 1, end) == 0, "read at the end");
-  require(ftruncate(file.fd(), end / 2) == -1, "the file could be made smaller");
-  require(ftruncate(file.fd(), end * 2) == -1, "the file could be made larger");
-  struct stat attributes = {};
-  require(fstat(file.fd(), &attributes) == 0 && attributes.st_size == end, "the size changed");
 }
 
 // private FILE: a private mapping keeps its changes for itself.
@@ -389,11 +292,8 @@ sockaddr_un address_of(const std::string& path) {
   return address;
 }
 
-std::string answer_to(const std::string& command, const File& file, std::uint8_t* at) {
-  std::istringstream words(command);
-  std::string verb;
-  std::uint64_t offset = 0;
-  words >> verb >> offset;
+std::string answer_to(const std::string& verb, std::uint64_t offset, const File& file,
+                      std::uint8_t* at) {
   std::uint8_t byte = 0;
   if (verb == "load" || verb == "store") {
     const int code = touch(at + offset, verb == "store");
@@ -416,14 +316,32 @@ std::string answer_to(const std::string& command, const File& file, std::uint8_t
   return "what?";
 }
 
+// VERB OFFSET, or `use OFFSET...`: each byte in all four ways, an answer for each that works is ok.
+std::string answer_to(const std::string& command, const File& file, std::uint8_t* at) {
+  std::istringstream words(command);
+  std::string verb;
+  std::uint64_t offset = 0;
+  words >> verb;
+  if (verb != "use") {
+    words >> offset;
+    return answer_to(verb, offset, file, at);
+  }
+  std::string answer;
+  while (words >> offset) {
+    if (!answer.empty()) answer += '\n';
+    for (const char* const way : {"load", "store", "read", "write"}) {
+      const std::string got = answer_to(way, offset, file, at);
+      if (answer.size() > 0 && answer.back() != '\n') answer += ", ";
+      answer += got.find(' ') == std::string::npos ? "ok" : got;
+    }
+  }
+  return answer;
+}
+
 // hold SOCKET FILE [touch]: maps FILE and answers `ask` until told to end; returns when it does.
 void hold(const Arguments& arguments) {
   const File file(arguments.at(1));
   std::uint8_t* const at = file.map();
-  if (arguments.size() > 2) {
-    for (std::uint64_t i = 0; i < file.size(); i += kPage)
-      require(touch(at + i, true) == 0, "touch");
-  }
   const int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   const sockaddr_un address = address_of(arguments.at(0));
   unlink(address.sun_path);
@@ -431,14 +349,28 @@ void hold(const Arguments& arguments) {
       listen(listener, 4) != 0) {
     fail_errno("socket");
   }
-  if (const pid_t child = fork(); child != 0) _exit(child < 0 ? 1 : 0);
+  std::array<int, 2> ready{};
+  if (pipe2(ready.data(), O_CLOEXEC) != 0) fail_errno("pipe");
+  const pid_t child = fork();
+  if (child < 0) fail_errno("fork");
+  if (child != 0) {
+    char byte = 0;
+    close(ready[1]);
+    _exit(read(ready[0], &byte, 1) == 1 ? 0 : 1);
+  }
+  // Here, as a child has the mappings of its parent, but not the pages in them.
+  if (arguments.size() > 2) {
+    for (std::uint64_t i = 0; i < file.size(); i += kPage)
+      require(touch(at + i, true) == 0, "touch");
+  }
+  require(write(ready[1], "r", 1) == 1, "saying so");
   setsid();
-  for (const int fd : {0, 1, 2}) {
+  for (const int fd : {0, 1, 2, ready[0], ready[1]}) {
     dup2(open("/dev/null", O_RDWR), fd);
   }
   while (true) {
     const int peer = accept(listener, nullptr, nullptr);
-    std::array<char, 256> buffer{};
+    std::array<char, 1024> buffer{};
     const ssize_t length = recv(peer, buffer.data(), buffer.size() - 1, 0);
     const std::string command(buffer.data(), length < 0 ? 0 : static_cast<std::size_t>(length));
     const std::string answer = command == "end" ? "ended" : answer_to(command, file, at);
@@ -461,7 +393,7 @@ void ask(const Arguments& arguments) {
     command += (i == 1 ? "" : " ") + arguments[i];
   }
   send(peer, command.data(), command.size(), 0);
-  std::array<char, 256> buffer{};
+  std::array<char, 1024> buffer{};
   const ssize_t length = recv(peer, buffer.data(), buffer.size() - 1, 0);
   if (length <= 0) fail("no answer");
   std::printf("%s\n", buffer.data());
@@ -493,6 +425,12 @@ const std::map<std::string, void (*)(const Arguments&)> kCommands = {
     {"model", model},
     {"io-model", io_model},
     {"ends", ends},
+    {"refused", refused},
+    {"vectors", vectors},
+    {"copies", copies},
+    {"bad-buffers", bad_buffers},
+    {"beyond", beyond},
+    {"closed", closed},
     {"private", private_mapping},
     {"fork", fork_mapping},
     {"mremap", remap},
@@ -508,17 +446,18 @@ const std::map<std::string, void (*)(const Arguments&)> kCommands = {
 };
 
 }  // namespace
+}  // namespace probe
 
 int main(int argc, char** argv) {
-  const auto found = argc < 2 ? kCommands.end() : kCommands.find(argv[1]);
-  if (found == kCommands.end()) {
+  const auto found = argc < 2 ? probe::kCommands.end() : probe::kCommands.find(argv[1]);
+  if (found == probe::kCommands.end()) {
     std::fputs("usage: mapprobe COMMAND ARGUMENT...\n", stderr);
     return 2;
   }
   try {
-    found->second(Arguments(argv + 2, argv + argc));
+    found->second(probe::Arguments(argv + 2, argv + argc));
   } catch (const std::exception& error) {
-    fail(error.what());
+    probe::fail(error.what());
   }
   return 0;
 }

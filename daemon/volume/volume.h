@@ -88,9 +88,9 @@ class Volume {
   // Validates superblock and log header, replays the log. Entries after the first bad one are not
   // played: open succeeds and last_refresh() says why it stopped. A client's files begin without
   // permission to write, whatever the log says. On the master an append that a crash cut short is
-  // completed first (unannounced.h), under options.lock_master. Throws ENODATA if there is no famfs,
-  // EUCLEAN for a damaged superblock or log header (with the finding), ESTALE if it is re-made
-  // meanwhile.
+  // completed first (unannounced.h), under options.lock_master. Throws ENODATA if there is no
+  // famfs, EUCLEAN for a damaged superblock or log header (with the finding), ESTALE if it is
+  // re-made meanwhile.
   static std::unique_ptr<Volume> open(std::unique_ptr<memory::SharedMemory> memory,
                                       const OpenOptions& options);
   Volume(const Volume&) = delete;

@@ -127,7 +127,9 @@ class Artifacts:
         link, target = "kernel", "make kernel"
         if flavor != "default":
             link, target = f"kernel-{flavor}", f"make kernel KERNEL_FLAVOR={flavor}"
-        kernel = kernel or os.environ.get("KERNEL") or str(build / link / "vmlinux")
+        # With KASAN a vmlinux that is started directly resets the machine before it says a word.
+        file = "bzImage" if flavor == "debug" else "vmlinux"
+        kernel = kernel or os.environ.get("KERNEL") or str(build / link / file)
         qemu = qemu or os.environ.get("QEMU") or str(build / "qemu-system-x86_64")
         if "/" not in qemu:
             qemu = shutil.which(qemu) or qemu

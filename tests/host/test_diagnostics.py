@@ -68,14 +68,12 @@ def test_attributes_tell_map_extents_and_position(master: Famfs, client: Famfs) 
 
 @pytest.mark.expects_daemon_errors("formatted anew")
 def test_a_replaced_file_system_is_told(cluster: Cluster) -> None:
-    """The device's state, when another mkfs has taken it."""
+    """The device's state, when another mkfs has taken it; where files answer only ESTALE."""
     other = cluster.add("other")
-    cluster.client.exists("missing")
     cluster.master.umount()
     other.mkfs()
     assert not cluster.client.exists("missing")
-    # By a path that is looked up already: everything else is stale.
-    [device] = json.loads(os.getxattr(cluster.client.mount_point, "user.famfs.devices"))
+    [device] = json.loads(cluster.machine(cluster.client).control("/status"))["devices"]
     assert device["state"] == "replaced"
 
 

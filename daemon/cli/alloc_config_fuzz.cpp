@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         interleave.buckets > famfs::alloc::kMaxBuckets) {
       std::abort();
     }
-  } catch (const famfs::base::Error&) {
+  } catch (const famfs::base::Error&) {  // NOLINT(bugprone-empty-catch): a refusal is right
   }
   return 0;
 }

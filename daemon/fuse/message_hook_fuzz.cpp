@@ -145,7 +145,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         if (kind % 4 == 3) base::store<std::uint64_t>(message, 8, last.unique);
         if (kind / 8 % 2 == 0) fuse::MessageHook::name_backing(kind);
       }
-      send_reply(rig, hook, last, message, kind / 16 * 8);
+      send_reply(rig, hook, last, message, std::size_t{kind} / 16 * 8);
     }
   }
   return 0;

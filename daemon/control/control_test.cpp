@@ -182,7 +182,10 @@ TEST_F(Control, HostileRequestsAreCutOff) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    connect(silent.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof(address));
+    // Those for which the backlog has no room are refused, which is as good.
+    EXPECT_TRUE(
+        connect(silent.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 ||
+        errno == EAGAIN);
   }
   EXPECT_LE(descriptors() - before - 200, 1);
   // The first of them is cut off after its time, although it said nothing.

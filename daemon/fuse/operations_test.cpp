@@ -211,8 +211,8 @@ TEST_F(Operations, WriteIsInMemoryBeforeItIsAnsweredAndFsyncWritesTheWholeFileBa
   using Event = testing::RecordingMemory::Event;
   using Kind = testing::RecordingMemory::Kind;
   using ::testing::ElementsAre;
-  constexpr std::uint64_t kStart = 10 * testing::kMiB;   // of d/f1
-  constexpr std::uint64_t kLines = 3'000'000 / 64 * 64;  // its last line is whole
+  constexpr std::uint64_t kStart = 10 * testing::kMiB;      // of d/f1
+  constexpr std::uint64_t kLines = 3'000'000ULL / 64 * 64;  // its last line is whole
   const auto of_file = [&] {
     std::vector<Event> events;
     for (const Event& event : memory_->events) {

@@ -56,7 +56,7 @@ TEST(Format, SmallAllocationUnit) {
   volume->create(std::vector<CreateRequest>{{.path = "a", .mode = 0644, .size = 1},
                                             {.path = "b", .mode = 0644, .size = 4097}});
   EXPECT_EQ(volume->space().alloc_unit, 4096U);
-  EXPECT_EQ(volume->space().used, 10 * kMiB + 3 * 4096);
+  EXPECT_EQ(volume->space().used, 10 * kMiB + 3 * 4096ULL);
   EXPECT_TRUE(check(memory, {}).clean());
   EXPECT_EQ(error_code_of([&] { format(memory, {.alloc_unit = 8192, .force = true}); }), EINVAL);
 }

@@ -98,9 +98,10 @@ std::size_t read_full(int fd, const std::string& path, std::span<std::byte> data
 }
 
 void flush_file(int fd, const std::string& path) {
-  if (fsync(fd) != 0) throw_errno("flush", path);
   // Where the kernel maps the file to memory, nobody but who has it mapped can reach its lines.
+  // First, as it says where memory has failed.
   memory::drop_lines_of_file(fd, path);
+  if (fsync(fd) != 0) throw_errno("flush", path);
 }
 
 void fill_random(const std::string& path, std::uint32_t seed) {

@@ -350,14 +350,18 @@ void hold(const Arguments& arguments) {
     fail_errno("socket");
   }
   std::array<int, 2> ready{};
-  if (pipe2(ready.data(), O_CLOEXEC) != 0) fail_errno("pipe");
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ready.data()) != 0) fail_errno("pair");
   const pid_t child = fork();
   if (child < 0) fail_errno("fork");
+  char byte = 0;
   if (child != 0) {
-    char byte = 0;
+    // A close takes the pages out of all mappings to write them back, so not after the touches.
+    close(file.fd());
     close(ready[1]);
-    _exit(read(ready[0], &byte, 1) == 1 ? 0 : 1);
+    _exit(write(ready[0], "c", 1) == 1 && read(ready[0], &byte, 1) == 1 ? 0 : 1);
   }
+  close(ready[0]);
+  require(read(ready[1], &byte, 1) == 1, "waiting for the close");
   // Here, as a child has the mappings of its parent, but not the pages in them.
   if (arguments.size() > 2) {
     for (std::uint64_t i = 0; i < file.size(); i += kPage)
@@ -365,7 +369,7 @@ void hold(const Arguments& arguments) {
   }
   require(write(ready[1], "r", 1) == 1, "saying so");
   setsid();
-  for (const int fd : {0, 1, 2, ready[0], ready[1]}) {
+  for (const int fd : {0, 1, 2, ready[1]}) {
     dup2(open("/dev/null", O_RDWR), fd);
   }
   while (true) {

@@ -111,9 +111,15 @@ OpenDevice open_to_repair(const std::string& path, bool set_daxmode) {
   return {std::move(loan), std::move(lock), std::move(memory)};
 }
 
-base::FileDescriptor lock_against_master(const std::string& device) {
+base::FileDescriptor try_master_lock(const std::string& device) {
   base::FileDescriptor fd = base::open_file(device, O_RDONLY);
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) fd.reset();
+  return fd;
+}
+
+base::FileDescriptor lock_against_master(const std::string& device) {
+  base::FileDescriptor fd = try_master_lock(device);
+  if (!fd) {
     const auto mount = mount_of_source(device);
     throw base::Error(EBUSY, "{} is mounted by its master on this machine{}; unmount it first",
                       device, mount ? " at " + mount->target : "");

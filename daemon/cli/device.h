@@ -46,6 +46,9 @@ OpenDevice open_to_repair(const std::string& path, bool set_daxmode);
 // it mounted (cli/serve.cpp). Throws base::Error: EBUSY if it does.
 base::FileDescriptor lock_against_master(const std::string& device);
 
+// That lock, or an empty descriptor if somebody has it.
+base::FileDescriptor try_master_lock(const std::string& device);
+
 // For --help of who has the option.
 inline constexpr const char* kSetDaxmodeHelp =
     "give the dax device to the driver that this needs (device_dax or fsdev_dax); it gets its "

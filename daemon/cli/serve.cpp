@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/serve.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,8 +31,8 @@ namespace {
 // Two masters would both append to one log. flock(2) keeps them apart on this machine; between
 // machines the system uuid does.
 base::FileDescriptor lock_as_master(const std::string& device) {
-  base::FileDescriptor fd = base::open_file(device, O_RDONLY);
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  base::FileDescriptor fd = try_master_lock(device);
+  if (!fd) {
     throw base::Error(EBUSY,
                       "{} is mounted on this machine by its master already; unmount that, or "
                       "mount with -o client",

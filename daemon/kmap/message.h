@@ -55,4 +55,11 @@ std::span<const std::byte> bytes_of(const T& value) noexcept {
   return std::as_bytes(std::span(&value, 1));
 }
 
+// The same as a message's body of their own.
+template <typename T>
+std::vector<std::byte> body_of(const T& value) {
+  const auto bytes = bytes_of(value);
+  return {bytes.begin(), bytes.end()};
+}
+
 }  // namespace famfs::kmap

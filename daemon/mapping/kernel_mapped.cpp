@@ -14,12 +14,6 @@ namespace {
 
 constexpr std::uint32_t kDevice = 0;  // the only one that a famfs has today
 
-template <typename T>
-std::vector<std::byte> copy_of(const T& value) {
-  const auto bytes = kmap::bytes_of(value);
-  return {bytes.begin(), bytes.end()};
-}
-
 constexpr std::uint64_t backing_of(tree::NodeId id) noexcept { return kmap::kFirstMapBacking + id; }
 
 }  // namespace
@@ -95,7 +89,7 @@ std::optional<std::vector<std::byte>> KernelMapped::answer(const kmap::Request& 
                         kDevice);
     }
     ++devices_told_;
-    return copy_of(kmap::encode_daxdev(kDevice, volume_.memory().name()));
+    return kmap::body_of(kmap::encode_daxdev(kDevice, volume_.memory().name()));
   }
   return std::nullopt;
 }

@@ -49,12 +49,6 @@ uapi::Attr attributes(std::uint64_t node, std::uint64_t size) {
   return attr;
 }
 
-template <typename T>
-std::vector<std::byte> copy_of(const T& value) {
-  const auto bytes = bytes_of(value);
-  return {bytes.begin(), bytes.end()};
-}
-
 bool wants_answer(std::uint32_t opcode) noexcept {
   return opcode != uapi::kForget && opcode != uapi::kBatchForget && opcode != uapi::kInterrupt;
 }
@@ -169,13 +163,13 @@ std::vector<std::byte> DeviceWindow::body_for(const Request& request) {
       out.nodeid = kFirstPart + index;
       out.entry_valid = out.attr_valid = kForever;
       out.attr = attributes(out.nodeid, map_of(out.nodeid).size);
-      return copy_of(out);
+      return body_of(out);
     }
     case uapi::kGetattr: {
       uapi::AttrOut out{};
       out.attr_valid = kForever;
       out.attr = attributes(request.node, request.node == kRoot ? 0 : map_of(request.node).size);
-      return copy_of(out);
+      return body_of(out);
     }
     case uapi::kOpen: {
       uapi::OpenOut out{};
@@ -185,9 +179,9 @@ std::vector<std::byte> DeviceWindow::body_for(const Request& request) {
       if (protocol_ == Protocol::kExtentMap) {
         out.open_flags |= uapi::kFopenPassthrough;
         out.backing_id_64 = kFirstMapBacking + request.node;
-        return copy_of(out);
+        return body_of(out);
       }
-      auto bytes = copy_of(out);
+      auto bytes = body_of(out);
       bytes.resize(uapi::kOpenOutOldSize);
       return bytes;
     }
@@ -195,7 +189,7 @@ std::vector<std::byte> DeviceWindow::body_for(const Request& request) {
       return encode_fmap(map_of(request.node));
     case uapi::kGetDaxdev:
       if (request.node != 0) throw base::Error(ENODEV, "no device {}", request.node);
-      return copy_of(encode_daxdev(0, device_));
+      return body_of(encode_daxdev(0, device_));
     case uapi::kRelease:
     case uapi::kDestroy:
       return {};

@@ -29,16 +29,16 @@ bool can_be_touched(std::byte* start, std::uint64_t length) {
 
 }  // namespace
 
-bool drop_lines_of_file(int fd, const std::string& path) {
+void drop_lines_of_file(int fd, const std::string& path) {
   struct stat attributes{};
   if (fstat(fd, &attributes) != 0) throw base::system_error("cannot look at " + path);
   const auto size = static_cast<std::uint64_t>(attributes.st_size);
-  if (size == 0) return true;
+  if (size == 0) return;
   base::Mapping mapping;
   try {
     mapping = base::Mapping::shared(fd, size, false);
   } catch (const base::Error& error) {
-    if (error.code() == ENODEV) return false;
+    if (error.code() == ENODEV) return;
     throw;
   }
   std::byte* const start = mapping.data();
@@ -61,7 +61,6 @@ bool drop_lines_of_file(int fd, const std::string& path) {
     throw base::Error(EIO, "{}: memory has failed, at offset {} first; the rest is written back",
                       path, *lost);
   }
-  return true;
 }
 
 }  // namespace famfs::memory

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "memory/cache_line.h"
 
@@ -16,8 +17,6 @@ namespace {
 
 // Parts are multiples of this, so that the kernel can use large pages.
 constexpr uint64_t kUnit = 2ULL << 20;
-
-uint64_t round_up(uint64_t value) { return (value + kUnit - 1) / kUnit * kUnit; }
 
 }  // namespace
 
@@ -58,7 +57,7 @@ void WindowMemory::reach(uint64_t length) {
     throw base::Error(ERANGE, "{}: {} bytes are wanted, the mount has {}", name(), length,
                       reachable());
   }
-  const uint64_t end = std::min(round_up(length), size());
+  const uint64_t end = std::min(base::round_up(length, kUnit).value_or(size()), size());
   const DeviceWindow::Part part{reachable(), end - reachable()};
   add({part, window_->open(part, writable())});
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,17 @@ def counters(host: LabHost) -> dict[str, int]:
     """The kernel's counters since boot."""
     lines = host.run(["cat", STATISTICS]).stdout.decode().splitlines()
     return {name: int(value) for name, value in (line.split() for line in lines)}
+
+
+def kill_daemon(host: Famfs) -> None:
+    """Kills it, and returns when it is gone."""
+    host.run("pkill", f"-{int(signal.SIGKILL)}", "-x", "famfsd")
+    wait_for_daemon(host)
+
+
+def wait_for_daemon(host: Famfs) -> None:
+    """Returns when it has ended."""
+    host.run("sh", "-c", "while pgrep -x famfsd >/dev/null; do sleep 0.1; done")
 
 
 def make(master: Famfs, name: str, size: int, kind: str) -> None:

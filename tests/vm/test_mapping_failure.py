@@ -7,7 +7,6 @@ takes what is mapped, and gives it back whole.
 from __future__ import annotations
 
 import errno
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -17,9 +16,8 @@ from support import troubles
 from support.evidence import court
 from vm.cluster import Cluster
 from vm.labs import Shape, TestLab
-from vm.mapping import KINDS, ODD_SIZE, Held, Probe, make
+from vm.mapping import KINDS, ODD_SIZE, Held, Probe, kill_daemon, make
 from vm.memory_errors import PAGE, WAYS, bind_anew, fail, failed, failed_page, name_of, place
-from vm.test_mapping_life import daemon_of
 
 pytestmark = [
     pytest.mark.shapes(dax=("fsdev_dax",)),
@@ -139,8 +137,7 @@ def test_a_failed_page_outlives_daemon_and_mount(
     fail(mapped.lab.hosts[0], master.device, "hard-offline", offset)
     with probes[0].hold("held", master.path("file")) as held:
         court.hear(master.machine)
-        master.run("kill", f"-{int(signal.SIGKILL)}", daemon_of(master))
-        master.run("sh", "-c", "while pgrep -x famfsd >/dev/null; do sleep 0.1; done")
+        kill_daemon(master)
         only_that_page_is_lost(held, LOST)
     mapped.umount_all()
     assert failed(mapped.lab.hosts[0]) == [failed_page(master.device, offset)]

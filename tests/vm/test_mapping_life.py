@@ -6,14 +6,13 @@ mount busy, and never show memory that is no longer their file's.
 from __future__ import annotations
 
 import errno
-import signal
 
 import pytest
-from famfs_verbs import MEBI, Famfs, random_bytes
+from famfs_verbs import MEBI, random_bytes
 from support.evidence import court
 from vm.cluster import Cluster
 from vm.labs import Shape
-from vm.mapping import Held, Probe, make
+from vm.mapping import Held, Probe, kill_daemon, make, wait_for_daemon
 
 pytestmark = pytest.mark.shapes(dax=("fsdev_dax",))
 
@@ -29,10 +28,6 @@ def wait_for(held: Held, words: tuple[object, ...], wanted: str, tries: int = 10
             return
         held.probe.host.run(["sleep", "0.2"])
     raise AssertionError(f"{words}: {answer}, not {wanted}")
-
-
-def daemon_of(host: Famfs) -> str:
-    return host.run("pgrep", "-x", "famfsd").stdout.decode().strip()
 
 
 @pytest.mark.expects_daemon_errors(FORMATTED)
@@ -107,7 +102,7 @@ def test_a_lazy_unmount_leaves_the_mapping(
         assert held.ask("load", 3 * MEBI).isdigit()
         assert held.ask("store", 2 * MEBI).isdigit()
         assert held.ask("read", MEBI).isdigit()
-    host.run("sh", "-c", "while pgrep -x famfsd >/dev/null; do sleep 0.1; done")
+    wait_for_daemon(host)
     host.mount()
     probes[1].run("load", host.path("file"), 0, 4 * MEBI, 1)
 
@@ -123,8 +118,7 @@ def test_a_killed_daemon_leaves_the_mapping(
     with probes[1].hold("held", host.path("file")) as held:
         held.ask("load", 0)
         court.hear(host.machine)
-        host.run("kill", f"-{int(signal.SIGKILL)}", daemon_of(host))
-        host.run("sh", "-c", "while pgrep -x famfsd >/dev/null; do sleep 0.1; done")
+        kill_daemon(host)
         assert held.ask("load", 3 * MEBI).isdigit()
         assert held.ask("store", 3 * MEBI).isdigit()
         refused = host.run("cat", host.path("file"), check=False)
@@ -144,8 +138,7 @@ def test_a_killed_master_mounts_again_beside_a_live_mapping(
         make(master, name, 4 * MEBI, "contiguous")
     with probes[0].hold("held", master.path("file")) as held:
         court.hear(master.machine)
-        master.run("kill", f"-{int(signal.SIGKILL)}", daemon_of(master))
-        master.run("sh", "-c", "while pgrep -x famfsd >/dev/null; do sleep 0.1; done")
+        kill_daemon(master)
         master.famfs("umount", "--lazy", master.mount_point)
         master.mount()
         assert held.ask("load", MEBI).isdigit()

@@ -131,6 +131,7 @@ TEST_F(VolumeTest, AppendWritesBackElevenLinesWhateverTheLogHolds) {
     RecordingMemory* memory = nullptr;
     const auto m = master(&memory);
     std::vector<CreateRequest> requests;
+    requests.reserve(static_cast<size_t>(before));
     for (int i = 0; i < before; ++i)
       requests.push_back(a_directory(fmt::format("{}.{}", before, i)));
     m->create(requests);
@@ -145,6 +146,7 @@ TEST_F(VolumeTest, RefreshCostsTheSameWhateverTheLogHolds) {
   for (const int before : {0, 1, 2000}) {
     const auto m = master();
     std::vector<CreateRequest> requests;
+    requests.reserve(static_cast<size_t>(before));
     for (int i = 0; i < before; ++i)
       requests.push_back(a_directory(fmt::format("{}.{}", before, i)));
     m->create(requests);
@@ -195,6 +197,7 @@ TEST_F(VolumeTest, WhatComesBeforeTheFirstRefusedIsMade) {
   EXPECT_EQ(full.nodes.size(), 1U);
   EXPECT_EQ(full.refused->code(), ENOSPC);
   std::vector<CreateRequest> many;
+  many.reserve(16000);
   for (int i = 0; i < 16000; ++i) many.push_back(a_directory(fmt::format("m{}", i)));
   const auto filled = m->create_leading(many);
   EXPECT_EQ(filled.nodes.size(), 15420 - ExampleVolume::kEntries - 3);

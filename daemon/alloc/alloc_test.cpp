@@ -158,6 +158,58 @@ TEST(Space, AFileHasAtMost16Extents) {
   EXPECT_EQ(space.allocate(32 * kMiB, 3).extents.size(), 16U);
 }
 
+TEST(Pool, WhatDoesNotFitOnOneDeviceGoesToTheNext) {
+  Pool pool(device(64 * kMiB));
+  pool.add_device(32 * kMiB);
+  EXPECT_EQ(pool.capacity(), 96 * kMiB);
+  EXPECT_EQ(pool.used(), kMetadata + 2 * kMiB);
+  EXPECT_EQ(pool.allocate(40 * kMiB, 2).extents[0].device_index, 0U);
+  // A device that is not here holds nothing new.
+  EXPECT_EQ(error_code_of([&] { pool.allocate(20 * kMiB, 3); }), ENOSPC);
+  pool.set_usable(1, true);
+  EXPECT_THAT(pool.allocate(20 * kMiB, 3).extents,
+              ElementsAre(media::Extent{1, 2 * kMiB, 20 * kMiB}));
+  const auto spread = pool.allocate(24 * kMiB, 4);
+  EXPECT_THAT(spread.extents, ElementsAre(media::Extent{0, 50 * kMiB, 14 * kMiB},
+                                          media::Extent{1, 22 * kMiB, 10 * kMiB}));
+  EXPECT_EQ(pool.free(), 0U);
+  pool.release(spread);
+  EXPECT_EQ(pool.free(), 24 * kMiB);
+}
+
+TEST(Pool, OneStripPerDevice) {
+  Pool pool(device(4 * kGiB));
+  for (int i = 0; i < 3; ++i) pool.add_device(kGiB);
+  for (int i = 1; i < 4; ++i) pool.set_usable(static_cast<uint64_t>(i), i != 2);
+  std::mt19937_64 random(1);
+  std::set<uint64_t> devices;
+  const auto map = pool.allocate(9'000'001, {64, 3, 2 * kMiB}, 2, random);
+  for (const auto& strip : map.extents) devices.insert(strip.device_index);
+  EXPECT_THAT(devices, ElementsAre(0, 1, 3));
+  // More strips than devices: buckets of one device.
+  const auto four = pool.allocate(9'000'001, {4, 4, 2 * kMiB}, 3, random);
+  for (const auto& strip : four.extents) EXPECT_EQ(strip.device_index, 0U);
+  EXPECT_EQ(four.extents.size(), 4U);
+  EXPECT_EQ(error_code_of([&] { pool.allocate(kGiB, {4, 2, 3 * kMiB}, 2, random); }), EINVAL);
+  EXPECT_EQ(error_code_of([&] { pool.allocate(kGiB, {4, 0, 2 * kMiB}, 2, random); }), EINVAL);
+  // Two of three devices have room.
+  pool.reserve({0, {{3, 20 * kMiB, kGiB - 20 * kMiB}}}, 4);
+  EXPECT_EQ(pool.allocate(100 * kMiB, {4, 2, 2 * kMiB}, 4, random).extents.size(), 2U);
+  EXPECT_EQ(error_code_of([&] { pool.allocate(100 * kMiB, {4, 3, 2 * kMiB}, 4, random); }), ENOSPC);
+}
+
+TEST(Pool, CollisionsAreOfTheirDevice) {
+  Pool pool(device(4 * kGiB));
+  pool.add_device(kGiB);
+  EXPECT_FALSE(pool.reserve({0, {{0, 20 * kMiB, 4 * kMiB}, {1, 20 * kMiB, 4 * kMiB}}}, 2));
+  const uint64_t used = pool.used();
+  const auto collision = pool.reserve({0, {{0, 40 * kMiB, 4 * kMiB}, {1, 22 * kMiB, 4 * kMiB}}}, 3);
+  ASSERT_TRUE(collision);
+  EXPECT_EQ(collision->extent, (media::Extent{1, 22 * kMiB, 2 * kMiB}));
+  EXPECT_EQ(pool.used(), used);
+  EXPECT_TRUE(pool.reserve({0, {{1, 0, 2 * kMiB}}}, 3));  // its first block
+}
+
 TEST(Space, OneStripPerBucket) {
   Pool space(device(4 * kGiB));
   std::mt19937_64 random(1);
@@ -224,12 +276,12 @@ TEST(Space, OwnersAndUseOfARange) {
   Pool space(device(4 * kGiB));
   space.reserve({0, {{0, 20 * kMiB, 4 * kMiB}}}, 2);
   space.reserve({0, {{0, 24 * kMiB, 2 * kMiB}}}, 3);
-  EXPECT_THAT(space.owners_within(0, 20 * kMiB), ElementsAre());
-  EXPECT_THAT(space.owners_within(21 * kMiB, 1), ElementsAre(2));
-  EXPECT_THAT(space.owners_within(23 * kMiB, 2 * kMiB), ElementsAre(2, 3));
-  EXPECT_THAT(space.owners_within(25 * kMiB, UINT64_MAX), ElementsAre(3));
-  EXPECT_EQ(space.used_within(0, kGiB), kMetadata + 6 * kMiB);
-  EXPECT_EQ(space.used_within(21 * kMiB, 4 * kMiB), 4 * kMiB);
+  EXPECT_THAT(space.space(0).owners_within(0, 20 * kMiB), ElementsAre());
+  EXPECT_THAT(space.space(0).owners_within(21 * kMiB, 1), ElementsAre(2));
+  EXPECT_THAT(space.space(0).owners_within(23 * kMiB, 2 * kMiB), ElementsAre(2, 3));
+  EXPECT_THAT(space.space(0).owners_within(25 * kMiB, UINT64_MAX), ElementsAre(3));
+  EXPECT_EQ(space.space(0).used_within(0, kGiB), kMetadata + 6 * kMiB);
+  EXPECT_EQ(space.space(0).used_within(21 * kMiB, 4 * kMiB), 4 * kMiB);
 }
 
 // Random allocation and release against a plain map of units.

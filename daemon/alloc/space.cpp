@@ -42,9 +42,13 @@ void check_interleave(const Interleave& interleave, uint64_t device_size, uint64
 }
 
 Space::Space(const media::Superblock& superblock)
-    : capacity_(superblock.device_size), unit_(superblock.alloc_unit) {
+    : Space(0, media::file_space_offset(superblock.log_len), superblock.device_size,
+            superblock.alloc_unit) {}
+
+Space::Space(uint64_t device, uint64_t begin, uint64_t size, uint64_t unit)
+    : device_(device), capacity_(size), unit_(unit) {
   free_runs_.emplace(0, capacity_);
-  take(0, media::file_space_offset(superblock.log_len), 0);
+  take(0, begin, 0);
 }
 
 std::optional<media::Extent> Space::find(uint64_t length, uint64_t begin, uint64_t end) const {
@@ -88,31 +92,19 @@ void Space::take(const media::Extent& extent, uint64_t owner) {
   take(extent.offset, extent.offset + extent.length, owner);
 }
 
-std::optional<Collision> Space::reserve(const media::FileMap& map, uint64_t owner) {
-  for (size_t i = 0; i < map.extents.size(); ++i) {
-    const media::Extent& extent = map.extents[i];
-    const uint64_t end = extent.offset + extent.length;
-    const auto run = first_run_after(extent.offset);
-    if (run == used_runs_.end() || run->first >= end) {
-      take(extent.offset, end, owner);
-      continue;
-    }
-    const uint64_t begin = std::max(extent.offset, run->first);
-    const Collision collision{{0, begin, std::min(end, run->second.end) - begin},
-                              run->second.owner};
-    // Undoes the extents before this one.
-    for (size_t j = 0; j < i; ++j) {
-      give_back(map.extents[j].offset, map.extents[j].offset + map.extents[j].length);
-    }
-    return collision;
+std::optional<Collision> Space::reserve(const media::Extent& extent, uint64_t owner) {
+  const uint64_t end = extent.offset + extent.length;
+  const auto run = first_run_after(extent.offset);
+  if (run == used_runs_.end() || run->first >= end) {
+    take(extent.offset, end, owner);
+    return std::nullopt;
   }
-  return std::nullopt;
+  const uint64_t begin = std::max(extent.offset, run->first);
+  return Collision{{device_, begin, std::min(end, run->second.end) - begin}, run->second.owner};
 }
 
-void Space::release(const media::FileMap& map) {
-  for (const media::Extent& extent : map.extents) {
-    give_back(extent.offset, extent.offset + extent.length);
-  }
+void Space::release(const media::Extent& extent) {
+  give_back(extent.offset, extent.offset + extent.length);
 }
 
 uint64_t Space::used_within(uint64_t offset, uint64_t length) const {

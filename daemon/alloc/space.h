@@ -40,6 +40,8 @@ class Space {
   // File space of the device that `superblock` describes: the superblock and the log are used by
   // owner 0. Lengths are rounded up to the allocation unit.
   explicit Space(const media::Superblock& superblock);
+  // Of the device with this index, the bytes [begin, size) of it.
+  Space(uint64_t device, uint64_t begin, uint64_t size, uint64_t unit);
 
   // A run of `length` bytes (a multiple of the unit) inside [begin, end), first fit. From 2 MiB on
   // a place that large pages can map is preferred. Nothing is taken.
@@ -55,13 +57,12 @@ class Space {
   std::vector<media::Extent> find_strips(uint64_t length, const Interleave& interleave,
                                          std::mt19937_64& random) const;
 
-  // Marks the runs of a map read from the log (validated: inside the device) as used, or, if any
-  // part of it has an owner already (itself included), changes nothing and returns the first such
-  // part: one extent over all others must not cost as much as they are, entry after entry.
-  std::optional<Collision> reserve(const media::FileMap& map, uint64_t owner);
+  // Marks an extent read from the log (validated: inside the device) as used, or, if any part of it
+  // has an owner already, changes nothing and returns the first such part.
+  std::optional<Collision> reserve(const media::Extent& extent, uint64_t owner);
 
-  // Gives back what allocate() or reserve() took for `map`.
-  void release(const media::FileMap& map);
+  // Gives back what take() or reserve() took.
+  void release(const media::Extent& extent);
 
   uint64_t capacity() const noexcept { return capacity_; }
   uint64_t used() const noexcept { return used_; }  // superblock and log included
@@ -85,7 +86,7 @@ class Space {
   void take(uint64_t begin, uint64_t end, uint64_t owner);
   void give_back(uint64_t begin, uint64_t end);
 
-  uint64_t device_ = 0;  // index
+  uint64_t device_;  // index
   uint64_t capacity_;
   uint64_t unit_;
   uint64_t used_ = 0;

@@ -55,13 +55,14 @@ void Writer::set_next(uint64_t next) {
   memory_.publish(media::kLogOffset, media::kLogHeaderSize);
 }
 
-void Writer::create() {
+media::LogHeader Writer::create() {
   memory_.store_zeros(media::kLogOffset, superblock_.log_len);
   media::LogHeader header;
   header.log_len = superblock_.log_len;
   header.last_index = media::log_capacity(superblock_.log_len) - 1;
   memory_.store(media::kLogOffset, media::encode(header));
   memory_.publish(media::kLogOffset, superblock_.log_len);
+  return header;
 }
 
 }  // namespace famfs::log

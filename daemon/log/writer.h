@@ -39,7 +39,8 @@ class Writer {
   void set_next(uint64_t next);
 
   // Writes a whole new log: zeros, header with no entries, both written back and fenced (mkfs).
-  void create();
+  // Returns the header.
+  media::LogHeader create();
 
  private:
   memory::SharedMemory& memory_;

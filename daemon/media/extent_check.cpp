@@ -18,21 +18,28 @@ bool check_extent(const Extent& extent, const std::string& name, const Superbloc
     complain(name + field, std::to_string(found), std::move(allowed));
     sound = false;
   };
-  if (extent.device_index != 0) wrong(".devindex", extent.device_index, "0, the only device");
-  const uint64_t begin = file_space_offset(limits.log_len);
+  if (extent.device_index >= kMaxDevices) {
+    wrong(".devindex", extent.device_index, fmt::format("0 to {}", kMaxDevices - 1));
+    return false;
+  }
+  const bool first = extent.device_index == 0;
+  const uint64_t begin = first ? file_space_offset(limits.log_len) : kSecondaryFileSpace;
+  // check_devices() knows the others.
+  const uint64_t size =
+      first ? limits.device_size : base::round_down(UINT64_MAX, limits.alloc_unit);
   if (extent.offset % limits.alloc_unit != 0) {
     wrong(".offset", extent.offset, fmt::format("a multiple of {}", limits.alloc_unit));
-  } else if (extent.offset < begin || extent.offset >= limits.device_size) {
+  } else if (extent.offset < begin || extent.offset >= size) {
     wrong(".offset", extent.offset,
-          fmt::format("from {} (after the log) to below {} (daxdev.size)", begin,
-                      limits.device_size));
+          fmt::format("from {} (after the {}) to below {} (daxdev.size)", begin,
+                      first ? "log" : "first block", size));
   }
   if (!sound) return false;
-  const uint64_t room = limits.device_size - extent.offset;
+  const uint64_t room = size - extent.offset;
   if (extent.length == 0 || extent.length % limits.alloc_unit != 0 || extent.length > room) {
     wrong(".len", extent.length,
           fmt::format("a multiple of {} from {} to {} (daxdev.size {} less the offset)",
-                      limits.alloc_unit, limits.alloc_unit, room, limits.device_size));
+                      limits.alloc_unit, limits.alloc_unit, room, size));
   }
   return sound;
 }
@@ -91,6 +98,27 @@ void check_map(const FileMap& map, uint64_t size, const Superblock& limits,
     check_interleaved(map, size, limits, complain);
   } else {
     check_simple(map, size, limits, complain);
+  }
+}
+
+void check_devices(const FileMap& map, std::span<const uint64_t> sizes, const Complain& complain) {
+  for (size_t i = 0; i < map.extents.size(); ++i) {
+    const Extent& extent = map.extents[i];
+    if (extent.device_index == 0) continue;
+    const std::string name =
+        fmt::format("{}[{}]", map.interleaved() ? "fmap.ie[0].strips" : "fmap.se", i);
+    if (extent.device_index > sizes.size()) {
+      complain(name + ".devindex", std::to_string(extent.device_index),
+               sizes.empty() ? "0, the only device"
+                             : fmt::format("0 to {}, the devices so far", sizes.size()));
+      continue;
+    }
+    const uint64_t size = sizes[extent.device_index - 1];
+    if (!base::range_within(extent.offset, extent.length, size)) {
+      complain(name + ".len", std::to_string(extent.length),
+               fmt::format("what device {} of {} bytes has from {} on", extent.device_index, size,
+                           extent.offset));
+    }
   }
 }
 

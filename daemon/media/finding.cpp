@@ -19,6 +19,9 @@ std::string to_string(const Finding& finding) {
     case Area::kLogEntry:
       where = fmt::format("log entry {}", finding.index);
       break;
+    case Area::kDevice:
+      where = fmt::format("device {}", finding.index);
+      break;
   }
   return fmt::format("{}: {} is {}; allowed: {}", where, finding.field, finding.found,
                      finding.allowed);

@@ -8,7 +8,7 @@
 
 namespace famfs::media {
 
-enum class Area { kSuperblock, kLogHeader, kLogEntry };
+enum class Area { kSuperblock, kLogHeader, kLogEntry, kDevice };
 
 enum class Severity {
   kNotice,  // reported, and reading goes on: an entry of a type we do not use, a header mid-update
@@ -19,7 +19,7 @@ enum class Severity {
 struct Finding {
   Severity severity = Severity::kDamage;
   Area area = Area::kSuperblock;
-  uint64_t index = 0;   // of the log entry; 0 in the other areas
+  uint64_t index = 0;   // of the log entry or the device; 0 in the other areas
   std::string field;    // as in the format: "magic", "fmap.se[2].offset"
   std::string found;    // the value found
   std::string allowed;  // what it may be

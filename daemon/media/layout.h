@@ -22,6 +22,12 @@ inline constexpr uint64_t kMinimumDeviceSize = 4ull * 1024 * 1024 * 1024;
 inline constexpr uint64_t kMinimumLogLength = 8ull * 1024 * 1024;
 inline constexpr uint64_t kLogOffset = 2ull * 1024 * 1024;
 
+// Devices of one file system, the primary one included.
+inline constexpr uint32_t kMaxDevices = 24;
+// Where file space begins on the others, which have no log.
+inline constexpr uint64_t kSecondaryFileSpace = 2ull * 1024 * 1024;
+inline constexpr uint64_t kMinimumSecondarySize = kSecondaryFileSpace + kAllocationUnit;
+
 inline constexpr uint64_t kLogMagic = 0xbadcafef00d;
 inline constexpr uint64_t kLogHeaderSize = 48;
 inline constexpr uint64_t kNextSeqnumOffset = 32;  // in the log header

@@ -104,10 +104,14 @@ void check(const DirectoryEntry& directory, const Superblock&, Findings& finding
 }
 
 void check(const DaxDeviceEntry& device, const Superblock&, Findings& findings) {
-  findings.notice(
-      "type",
-      fmt::format("{} (adds device {} of {} bytes)", +kAddDaxdev, device.index, device.size),
-      fmt::format("{} or {}; the entry is skipped", +kFile, +kMkdir));
+  if (device.index == 0 || device.index >= kMaxDevices) {
+    findings.damage("daxdev.index", std::to_string(device.index),
+                    fmt::format("1 to {}", kMaxDevices - 1));
+  }
+  if (device.size < kMinimumSecondarySize) {
+    findings.damage("daxdev.size", std::to_string(device.size),
+                    fmt::format("{} or more", kMinimumSecondarySize));
+  }
 }
 
 void check(const UnknownEntry& unknown, const Superblock&, Findings& findings) {
@@ -306,6 +310,7 @@ bool needs_bytes(std::span<const std::byte> bytes, uint64_t index, uint64_t begi
   if ((index > 0 && inside(kSeqnum)) || inside(kCrc)) return true;
   const auto type = base::load<uint32_t>(bytes, kType);
   if (type == kMkdir) return inside(kMkdirPath);
+  if (type == kAddDaxdev) return inside(kDaxdevSize) || inside(kDaxdevIndex);
   if (type != kFile) return false;
   if (inside(kFileSize) || inside(kFilePath) || inside(kExtentCount)) return true;
   const bool simple = base::load<uint32_t>(bytes, kExtentType) == kSimple;

@@ -18,7 +18,7 @@ namespace famfs::media {
 
 // A run of bytes of one device.
 struct Extent {
-  uint64_t device_index = 0;  // 0 is the only device today
+  uint64_t device_index = 0;  // 0 is the device with superblock and log
   uint64_t offset = 0;
   uint64_t length = 0;
 
@@ -57,11 +57,11 @@ struct DirectoryEntry {
   friend bool operator==(const DirectoryEntry&, const DirectoryEntry&) = default;
 };
 
-// ADD_DAXDEV (version 48): decoded so that it can be shown; always carries a notice, as files on a
-// second device are not supported.
+// ADD_DAXDEV (version 48): one more device, named by its uuid and never by a path. Its index is the
+// number of devices before it.
 struct DaxDeviceEntry {
-  uint64_t size = 0;
-  base::Uuid uuid;
+  uint64_t size = 0;  // bytes
+  base::Uuid uuid{};
   uint32_t index = 0;
 
   friend bool operator==(const DaxDeviceEntry&, const DaxDeviceEntry&) = default;

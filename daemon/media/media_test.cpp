@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32.h"
+#include "media/extent_check.h"
 #include "media/log_entry.h"
 #include "media/log_header.h"
 #include "media/path.h"
@@ -223,10 +224,79 @@ TEST(LogEntry, DecodesWhatItEncodes) {
   }
 }
 
+TEST(LogEntry, DevicesRoundTripWithinLimits) {
+  const auto decoded_of = [](uint64_t size, uint32_t index) {
+    const EntryBody body = DaxDeviceEntry{size, base::Uuid::random(), index};
+    const auto decoded = decode_log_entry(encode({0, body}), 0, example());
+    if (decoded.value) {
+      EXPECT_EQ(decoded.value, (LogEntry{0, body}));
+    }
+    return decoded.findings.empty() ? "" : decoded.findings.front().field;
+  };
+  EXPECT_EQ(decoded_of(4 << 20, 1), "");
+  EXPECT_EQ(decoded_of(UINT64_MAX, 23), "");
+  EXPECT_EQ(decoded_of(4 << 20, 0), "daxdev.index");
+  EXPECT_EQ(decoded_of(4 << 20, 24), "daxdev.index");
+  EXPECT_EQ(decoded_of((4 << 20) - 1, 1), "daxdev.size");
+}
+
+TEST(LogEntry, ExtentsOnFurtherDevices) {
+  FileEntry file = example_file();
+  const auto field_of = [&](Extent extent) {
+    file.map.extents = {extent};
+    const auto findings = validate(file, 0, example());
+    return findings.empty() ? "" : findings.front().field;
+  };
+  const uint64_t unit = kAllocationUnit;
+  const uint64_t length = file.map.extents.front().length;
+  EXPECT_EQ(field_of({1, unit, length}), "");
+  EXPECT_EQ(field_of({23, uint64_t{1} << 62, length}), "");
+  EXPECT_EQ(field_of({24, unit, length}), "fmap.se[0].devindex");
+  EXPECT_EQ(field_of({1, 0, length}), "fmap.se[0].offset");
+  EXPECT_EQ(field_of({1, unit + 4096, length}), "fmap.se[0].offset");
+  EXPECT_EQ(field_of({1, ~uint64_t{0} - 2 * unit + 1, 2 * unit}), "fmap.se[0].len");
+
+  const std::vector<uint64_t> sizes{10 * unit, 4 * unit};
+  const auto wrong = [&](Extent extent) {
+    std::string field;
+    check_devices(
+        {0, {{0, 99 * unit, unit}, extent}}, sizes,
+        [&](std::string name, const std::string&, const std::string&) { field = std::move(name); });
+    return field;
+  };
+  EXPECT_EQ(wrong({1, 9 * unit, unit}), "");
+  EXPECT_EQ(wrong({2, 3 * unit, unit}), "");
+  EXPECT_EQ(wrong({2, 3 * unit, 2 * unit}), "fmap.se[1].len");
+  EXPECT_EQ(wrong({2, uint64_t{1} << 63, unit}), "fmap.se[1].len");
+  EXPECT_EQ(wrong({3, unit, unit}), "fmap.se[1].devindex");
+}
+
+TEST(SecondaryBlock, IsToldFromASuperblock) {
+  const SecondaryBlock block{
+      kAllocationUnit, base::Uuid::random(), base::Uuid::random(), base::Uuid::random(),
+      4 << 20,         "/dev/dax1.0"};
+  auto bytes = encode(block);
+  EXPECT_EQ(decode_secondary(bytes, 4 << 20).value, block);
+  EXPECT_TRUE(is_same_file_system(bytes, block.fs_uuid));
+  const auto as_first = decode_superblock(bytes, 8ull << 30);
+  EXPECT_FALSE(as_first.value);
+  EXPECT_EQ(as_first.findings.front().field, "sb_flags");
+  EXPECT_FALSE(decode_secondary(bytes, (4 << 20) - 1).value);
+  EXPECT_FALSE(decode_secondary(std::span(bytes).first(199), 4 << 20).value);
+  for (size_t bit = 0; bit < 104 * 8; ++bit) {
+    auto damaged = bytes;
+    damaged[bit / 8] ^= static_cast<std::byte>(1 << (bit % 8));
+    EXPECT_FALSE(decode_secondary(damaged, 4 << 20).value) << "bit " << bit;
+  }
+  EXPECT_FALSE(decode_secondary(encode(example()), 8ull << 30).value);
+  // A file system on one device is as the reference writes it.
+  const auto first = encode(example());
+  EXPECT_EQ(base::load<uint32_t>(first, 104), 0U);
+}
+
 TEST(LogEntry, TypesWeDoNotUseAreNotices) {
-  const DaxDeviceEntry device{4096, base::Uuid::random(), 1};
   for (const EntryBody& body :
-       std::vector<EntryBody>{device, UnknownEntry{2}, UnknownEntry{4}, UnknownEntry{99}}) {
+       std::vector<EntryBody>{UnknownEntry{2}, UnknownEntry{4}, UnknownEntry{99}}) {
     const auto decoded = decode_log_entry(encode({0, body}), 0, example());
     EXPECT_EQ(decoded.value, (LogEntry{0, body}));
     ASSERT_EQ(decoded.findings.size(), 1U);

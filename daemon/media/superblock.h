@@ -28,6 +28,24 @@ struct Superblock {
   friend bool operator==(const Superblock&, const Superblock&) = default;
 };
 
+// The first block of a device that was added to a file system (ADD_DAXDEV), of our own making: laid
+// out as a superblock whose log_offset and log_len are 0, with SECONDARY in sb_flags. The devices
+// of a file system have its fs uuid; each has a device uuid of its own, by which the log names it.
+struct SecondaryBlock {
+  uint64_t alloc_unit = kAllocationUnit;
+  base::Uuid fs_uuid{};
+  base::Uuid device_uuid{};
+  base::Uuid system_uuid{};
+  uint64_t device_size = 0;
+  std::string device_name{};  // as in Superblock
+
+  friend bool operator==(const SecondaryBlock&, const SecondaryBlock&) = default;
+};
+
+std::array<std::byte, kSuperblockSize> encode(const SecondaryBlock& block);
+// Total over all input, as decode_superblock().
+Decoded<SecondaryBlock> decode_secondary(std::span<const std::byte> bytes, uint64_t device_size);
+
 // Byte-exact image of a superblock; a longer name is cut to 64 bytes.
 std::array<std::byte, kSuperblockSize> encode(const Superblock& superblock);
 

@@ -40,9 +40,9 @@ void check_entries(log::Reader& reader, uint64_t begin, uint64_t end, Contents& 
 
 // What follows the announced entries, which `contents` holds.
 Unannounced look_behind(log::Reader& reader, const media::LogHeader& header, Contents& contents) {
-  const uint64_t nodes = contents.tree.count();
+  const Contents::Mark before = contents.mark();
   const Unannounced found = take_unannounced(reader, header, contents);
-  contents.rollback(nodes);
+  contents.rollback(before);
   return found;
 }
 
@@ -101,10 +101,27 @@ void add_numbers(const Contents& contents, uint64_t nbuckets, CheckReport& repor
   report.used = contents.space.used();
   report.free = contents.space.free();
   if (nbuckets == 0) return;
-  report.bucket_size = alloc::bucket_size(report.capacity, nbuckets);
+  const alloc::Space& first = contents.space.space(0);
+  report.bucket_size = alloc::bucket_size(first.capacity(), nbuckets);
   for (uint64_t i = 0; i < nbuckets; ++i) {
-    report.bucket_used.push_back(
-        contents.space.used_within(i * report.bucket_size, report.bucket_size));
+    report.bucket_used.push_back(first.used_within(i * report.bucket_size, report.bucket_size));
+  }
+}
+
+// A device that is not there is a finding: nobody can say whether its files are sound.
+void check_devices(const Contents& contents, const media::Superblock& superblock,
+                   const DeviceSource& source, CheckReport& report) {
+  if (contents.devices.empty()) return;
+  Devices devices(superblock, source);
+  devices.follow(contents.devices);
+  for (DeviceState& state : devices.states()) {
+    const alloc::Space& space = contents.space.space(state.entry.index);
+    if (state.path.empty()) {
+      report.findings.push_back({media::Severity::kDamage, media::Area::kDevice, state.entry.index,
+                                 "first block", state.reason,
+                                 "a device of this file system with that uuid and size"});
+    }
+    report.devices.push_back({std::move(state), space.used(), space.free()});
   }
 }
 
@@ -133,6 +150,7 @@ CheckReport check(memory::SharedMemory& memory, const CheckOptions& options) {
   Contents contents(*superblock.value);
   check_log(reader, options, contents, report);
   add_numbers(contents, options.nbuckets, report);
+  check_devices(contents, *superblock.value, options.devices, report);
   if (!media::is_same_file_system(memory.acquire(0, memory::kCacheLine),
                                   superblock.value->fs_uuid)) {
     throw base::Error(ESTALE, "{} was made anew while it was checked: check it again",

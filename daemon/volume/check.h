@@ -26,6 +26,14 @@ struct CheckOptions {
   // How long the master may take between writing an entry and announcing it: what looks like the
   // remains of a crash is looked at again after that.
   std::chrono::milliseconds settle{0};
+  DeviceSource devices{};  // where to look for further devices
+};
+
+// What was found of one device.
+struct CheckedDevice {
+  DeviceState state;  // of a further one; the first is the one that was given
+  uint64_t used = 0;  // superblock, log and the like included
+  uint64_t free = 0;
 };
 
 // What fsck knows after reading the whole file system.
@@ -49,7 +57,8 @@ struct CheckReport {
   uint64_t capacity = 0;
   uint64_t used = 0;  // superblock and log included
   uint64_t free = 0;
-  std::vector<uint64_t> bucket_used;  // bytes, one per bucket
+  std::vector<CheckedDevice> devices;  // the further ones, by index - 1
+  std::vector<uint64_t> bucket_used;   // bytes of the first device, one per bucket
   uint64_t bucket_size = 0;
 
   bool clean() const noexcept { return findings.empty(); }

@@ -62,7 +62,7 @@ TEST_P(Concurrency, CreatorsRefreshersAndReaders) {
         EXPECT_LE(client->space().used, client->space().capacity);
         EXPECT_GE(client->statistics().header_checks, 1U);
         client->set_attributes(tree::kRoot, {.mode = 0700});
-        EXPECT_TRUE(client->files_at(0, media::kLogOffset).empty());
+        EXPECT_TRUE(client->files_at(0, 0, media::kLogOffset).empty());
         (void)client->last_refresh();
       }
     });

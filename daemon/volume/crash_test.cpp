@@ -12,6 +12,7 @@
 #include "testing/cached_memory.h"
 #include "testing/crash_states.h"
 #include "testing/example_volume.h"
+#include "testing/recording_memory.h"
 #include "testing/temporary_directory.h"
 #include "volume/check.h"
 #include "volume/repair.h"
@@ -29,6 +30,7 @@ using ::famfs::testing::error_code_of;
 using ::famfs::testing::Eviction;
 using ::famfs::testing::master_uuid;
 using ::famfs::testing::Medium;
+using ::famfs::testing::RecordingMemory;
 using ::famfs::testing::Step;
 
 constexpr unsigned kReadings = 100;
@@ -173,6 +175,29 @@ TEST(CrashDuring, BatchAppend) {
   const std::vector<CreateRequest> requests = {a_directory("e"), a_file("e/a", 1), a_file("d/b", 1),
                                                a_file("c", 1)};
   expect_atomic(record_append([&](Volume& master) { master.create(requests); }), 2, 6);
+}
+
+TEST(CrashDuring, AddOfADevice) {
+  const Change change = record_append(
+      [](Volume& master) { master.add_device(std::make_unique<RecordingMemory>(), false); });
+  Medium after = change.after;
+  EXPECT_EQ(mount(after, client_uuid())->devices().size(), 1U);
+  const uint64_t states = CrashStates::each(change.before, change.steps, [&](Medium& crashed) {
+    const size_t seen = mount(crashed, client_uuid())->devices().size();
+    EXPECT_LE(seen, 1U);
+    {
+      CachedMemory memory(crashed);
+      EXPECT_FALSE(plan_repair(memory).refused);
+    }
+    const auto master = mount(crashed, master_uuid());
+    EXPECT_GE(master->devices().size(), seen);
+    master->create_file(a_file("after", 100));
+    const auto client = mount(crashed, client_uuid());
+    EXPECT_FALSE(client->last_refresh().stopped);
+    EXPECT_NE(client->tree()->lookup_path("after"), nullptr);
+    EXPECT_EQ(client->devices().size(), master->devices().size());
+  });
+  EXPECT_GE(states, 8U);
 }
 
 // The next append after one that died is as safe: the slots are not empty then.

@@ -42,12 +42,24 @@ void refuse_existing(memory::SharedMemory& memory) {
   const auto bytes = memory.acquire(0, media::kSuperblockSize);
   if (!media::has_superblock_magic(bytes)) return;
   const auto decoded = media::decode_superblock(bytes, memory.size());
+  const auto secondary = media::decode_secondary(bytes, memory.size());
   const std::string whose =
       decoded.value ? fmt::format("file system {} of host {}", decoded.value->fs_uuid.to_string(),
                                   decoded.value->system_uuid.to_string())
-                    : fmt::format("damaged: {}", media::to_string(decoded.findings.front()));
+      : secondary.value ? fmt::format("as a further device of file system {} of host {}",
+                                      secondary.value->fs_uuid.to_string(),
+                                      secondary.value->system_uuid.to_string())
+                        : fmt::format("damaged: {}", media::to_string(decoded.findings.front()));
   throw base::Error(EEXIST, "{} has a famfs already ({}); --force replaces it", memory.name(),
                     whose);
+}
+
+void check_device(const memory::SharedMemory& memory) {
+  if (!memory.writable()) throw base::Error(EROFS, "{} is opened read-only", memory.name());
+  if (memory.size() < media::kMinimumSecondarySize) {
+    throw base::Error(ENOSPC, "{} has {} bytes; a further device needs {} or more", memory.name(),
+                      memory.size(), media::kMinimumSecondarySize);
+  }
 }
 
 // Other hosts that follow this file system see that it is gone before anything else changes.
@@ -56,9 +68,7 @@ void retire_superblock(memory::SharedMemory& memory) {
   memory.publish(0, kMagicLength);
 }
 
-void write_superblock(memory::SharedMemory& memory, const media::Superblock& superblock) {
-  const auto bytes = media::encode(superblock);
-  const std::span<const std::byte> all(bytes);
+void write_superblock(memory::SharedMemory& memory, std::span<const std::byte> all) {
   // The line with the magic goes last: whoever sees the magic sees the rest.
   memory.store(memory::kCacheLine, all.subspan(memory::kCacheLine));
   memory.publish(memory::kCacheLine, all.size() - memory::kCacheLine);
@@ -73,6 +83,15 @@ media::Superblock format(memory::SharedMemory& memory, const FormatOptions& opti
   check_options(memory, options);
   memory.reach(media::file_space_offset(options.log_len));
   if (!options.force) refuse_existing(memory);
+  if (options.devices.size() >= media::kMaxDevices) {
+    throw base::Error(ENOSPC, "{} devices; at most {} are allowed", options.devices.size() + 1,
+                      media::kMaxDevices);
+  }
+  for (memory::SharedMemory* device : options.devices) {
+    check_device(*device);
+    device->reach(media::kSuperblockSize);
+    if (!options.force) refuse_existing(*device);
+  }
   // What is not overwritten below must not be a stale copy of another host's lines.
   memory.acquire(0, media::kSuperblockSize);
 
@@ -86,9 +105,35 @@ media::Superblock format(memory::SharedMemory& memory, const FormatOptions& opti
   superblock.device_name = memory.name();
 
   retire_superblock(memory);
-  log::Writer(memory, superblock).create();
-  write_superblock(memory, superblock);
+  log::Writer writer(memory, superblock);
+  media::LogHeader header = writer.create();
+  std::vector<media::EntryBody> entries;
+  for (memory::SharedMemory* device : options.devices) {
+    entries.emplace_back(
+        format_device(*device, superblock, static_cast<uint32_t>(entries.size() + 1), true));
+  }
+  if (!entries.empty()) writer.set_next(writer.store_entries(header, entries));
+  // Whoever sees the file system sees all its devices.
+  write_superblock(memory, media::encode(superblock));
   return superblock;
+}
+
+media::DaxDeviceEntry format_device(memory::SharedMemory& memory,
+                                    const media::Superblock& superblock, uint32_t index,
+                                    bool force) {
+  check_device(memory);
+  memory.reach(media::kSuperblockSize);
+  if (!force) refuse_existing(memory);
+  memory.acquire(0, media::kSuperblockSize);
+  const media::SecondaryBlock block{.alloc_unit = superblock.alloc_unit,
+                                    .fs_uuid = superblock.fs_uuid,
+                                    .device_uuid = base::Uuid::random(),
+                                    .system_uuid = superblock.system_uuid,
+                                    .device_size = memory.size(),
+                                    .device_name = memory.name()};
+  retire_superblock(memory);
+  write_superblock(memory, media::encode(block));
+  return {block.device_size, block.device_uuid, index};
 }
 
 bool kill(memory::SharedMemory& memory, bool force) {

@@ -17,6 +17,7 @@ namespace {
 using ::famfs::testing::client_uuid;
 using ::famfs::testing::error_code_of;
 using ::famfs::testing::ExampleVolume;
+using ::famfs::testing::master_uuid;
 using ::famfs::testing::RecordingMemory;
 using ::testing::HasSubstr;
 
@@ -116,6 +117,16 @@ TEST_F(Repair, TornDirectory) {
   set_counters(1, 1);
   lose_line(0, 28);
   expect_repair(0, "lacks whole cache lines");
+}
+
+TEST_F(Repair, TornDevice) {
+  for (const uint64_t offset : {16, 540}) {
+    SCOPED_TRACE(offset);
+    example_ = {};
+    example_.open(master_uuid())->add_device(std::make_unique<RecordingMemory>(), false);
+    lose_line(4, offset);
+    expect_repair(4, "lacks whole cache lines");
+  }
 }
 
 // A line of zeros that is zeros in the whole entry too shows nothing.

@@ -80,7 +80,8 @@ void add_log(Lines& out, const CheckReport& report, bool verbose) {
 }
 
 void add_space(Lines& out, const CheckReport& report) {
-  const uint64_t metadata = media::file_space_offset(report.superblock->log_len);
+  const uint64_t metadata = media::file_space_offset(report.superblock->log_len) +
+                            report.devices.size() * media::kSecondaryFileSpace;
   out.line("Space:");
   out.bytes("Device capacity:", report.capacity);
   out.bytes("Sum of file sizes:", report.file_bytes);
@@ -93,6 +94,15 @@ void add_space(Lines& out, const CheckReport& report) {
   }
   out.value("Percent used:", fmt::format("{:.1f}", 100.0 * static_cast<double>(report.used) /
                                                        static_cast<double>(report.capacity)));
+}
+
+void add_devices(Lines& out, const CheckReport& report) {
+  out.line("Further devices:");
+  for (const CheckedDevice& device : report.devices) {
+    const media::DaxDeviceEntry& entry = device.state.entry;
+    out.line("  {:>2} {} {} bytes, {} free, {}", entry.index, entry.uuid.to_string(), entry.size,
+             device.free, device.state.path.empty() ? "missing" : device.state.path);
+  }
 }
 
 void add_buckets(Lines& out, const CheckReport& report) {
@@ -114,6 +124,7 @@ std::string format_report(const CheckReport& report, const ReportOptions& option
     add_superblock(out, report, options.verbose);
     if (report.log_header) add_log(out, report, options.verbose);
     add_space(out, report);
+    if (!report.devices.empty()) add_devices(out, report);
     if (!report.bucket_used.empty()) add_buckets(out, report);
   }
   for (const media::Finding& finding : report.findings) {

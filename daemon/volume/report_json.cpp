@@ -51,6 +51,8 @@ std::string_view name_of(media::Area area) {
       return "superblock";
     case media::Area::kLogHeader:
       return "log_header";
+    case media::Area::kDevice:
+      return "device";
     case media::Area::kLogEntry:
       break;
   }
@@ -117,6 +119,19 @@ std::string space_json(const CheckReport& report) {
       .take();
 }
 
+std::string device_json(const CheckedDevice& device) {
+  const bool missing = device.state.path.empty();
+  return Object()
+      .number("index", device.state.entry.index)
+      .text("uuid", device.state.entry.uuid.to_string())
+      .number("size", device.state.entry.size)
+      .number("used", device.used)
+      .number("free", device.free)
+      .raw("path", missing ? "null" : json_string(device.state.path))
+      .raw("missing", missing ? json_string(device.state.reason) : "null")
+      .take();
+}
+
 std::string buckets_json(const CheckReport& report) {
   return Object()
       .number("size", report.bucket_size)
@@ -157,6 +172,7 @@ std::string format_json(const CheckReport& report, const RepairReport* repair) {
       .raw("log", log ? log_json(report) : "null")
       .raw("contents", log ? contents_json(report) : "null")
       .raw("space", log ? space_json(report) : "null")
+      .raw("further_devices", array(report.devices, device_json))
       .raw("buckets", log && !report.bucket_used.empty() ? buckets_json(report) : "null")
       .raw("findings", array(report.findings, finding_json))
       .raw("repair", repair != nullptr ? repair_json(*repair) : "null");

@@ -24,23 +24,24 @@ TEST(ReportJson, OfACleanFileSystem) {
   const media::Superblock& superblock = example.superblock();
   EXPECT_EQ(
       json(example, 2),
-      fmt::format(R"({{"schema":1,"device":"test memory","device_size":4294967296,"clean":true,)"
-                  R"("role":"master","superblock":{{"version":48,"omf_major":2,"omf_minor":2,)"
-                  R"("log_offset":2097152,"log_len":8388608,"alloc_unit":2097152,"fs_uuid":"{}",)"
-                  R"("device_uuid":"{}","system_uuid":"{}","device_size":4294967296,)"
-                  R"("device_name":"test memory"}},"log":{{"last_index":15419,"next_seqnum":4,)"
-                  R"("next_index":4,"entries_used":4,"entries_capacity":15420,"unannounced":0,)"
-                  R"("remains":"none","bad_entries":0,"collisions":0}},"contents":{{"files":3,)"
-                  R"("interleaved_files":1,"directories":1,"file_bytes":12000022}},)"
-                  R"("space":{{"capacity":4294967296,"used":29360128,"free":4265607168}},)"
-                  R"("buckets":{{"size":2147483648,"used":[{},{}]}},"findings":[],"repair":null}})"
-                  "\n",
-                  superblock.fs_uuid.to_string(), superblock.device_uuid.to_string(),
-                  superblock.system_uuid.to_string(),
-                  check(*std::make_unique<RecordingMemory>(example.bytes()), {.nbuckets = 2})
-                      .bucket_used[0],
-                  check(*std::make_unique<RecordingMemory>(example.bytes()), {.nbuckets = 2})
-                      .bucket_used[1]));
+      fmt::format(
+          R"({{"schema":1,"device":"test memory","device_size":4294967296,"clean":true,)"
+          R"("role":"master","superblock":{{"version":48,"omf_major":2,"omf_minor":2,)"
+          R"("log_offset":2097152,"log_len":8388608,"alloc_unit":2097152,"fs_uuid":"{}",)"
+          R"("device_uuid":"{}","system_uuid":"{}","device_size":4294967296,)"
+          R"("device_name":"test memory"}},"log":{{"last_index":15419,"next_seqnum":4,)"
+          R"("next_index":4,"entries_used":4,"entries_capacity":15420,"unannounced":0,)"
+          R"("remains":"none","bad_entries":0,"collisions":0}},"contents":{{"files":3,)"
+          R"("interleaved_files":1,"directories":1,"file_bytes":12000022}},)"
+          R"("space":{{"capacity":4294967296,"used":29360128,"free":4265607168}},)"
+          R"("further_devices":[],"buckets":{{"size":2147483648,"used":[{},{}]}},"findings":[],"repair":null}})"
+          "\n",
+          superblock.fs_uuid.to_string(), superblock.device_uuid.to_string(),
+          superblock.system_uuid.to_string(),
+          check(*std::make_unique<RecordingMemory>(example.bytes()), {.nbuckets = 2})
+              .bucket_used[0],
+          check(*std::make_unique<RecordingMemory>(example.bytes()), {.nbuckets = 2})
+              .bucket_used[1]));
 }
 
 TEST(ReportJson, NamesWhatIsWrong) {
@@ -56,11 +57,36 @@ TEST(ReportJson, NamesWhatIsWrong) {
                                        R"("field":"next_seqnum","found":"9")"));
 }
 
+TEST(ReportJson, OfTwoDevices) {
+  ExampleVolume example;
+  const auto second =
+      std::make_shared<base::Mapping>(base::Mapping::anonymous(media::kMinimumDeviceSize));
+  const auto master = example.open(master_uuid());
+  master->add_device(std::make_unique<RecordingMemory>(second), false);
+  const std::string uuid = master->devices()[0].entry.uuid.to_string();
+  const std::string reason = fmt::format(
+      "device 1 ({}, 4294967296 bytes) is not among the 0 devices looked at on this host", uuid);
+  const std::string device = fmt::format(
+      R"({{"index":1,"uuid":"{}","size":4294967296,"used":2097152,"free":4292870144,)", uuid);
+  EXPECT_THAT(json(example), HasSubstr(R"("further_devices":[)" + device +
+                                       R"("path":null,"missing":")" + reason + R"("}])"));
+  EXPECT_THAT(json(example), HasSubstr(R"({"severity":"damage","area":"device","entry":null,)"
+                                       R"("field":"first block","found":")"));
+  RecordingMemory memory(example.bytes(), false);
+  const DeviceSource source{
+      .candidates = [] { return std::vector<std::string>{"/dev/x"}; },
+      .open = [&](const std::string&) { return std::make_unique<RecordingMemory>(second); },
+      .claim = {}};
+  EXPECT_THAT(format_json(check(memory, {.devices = source}), nullptr),
+              HasSubstr(R"("further_devices":[)" + device + R"("path":"/dev/x","missing":null}])"));
+}
+
 TEST(ReportJson, LeavesOutWhatCannotBeKnown) {
   ExampleVolume example;
   example.patch_header<uint64_t>(0, 7);
-  EXPECT_THAT(json(example),
-              HasSubstr(R"("log":null,"contents":null,"space":null,"buckets":null)"));
+  EXPECT_THAT(
+      json(example),
+      HasSubstr(R"("log":null,"contents":null,"space":null,"further_devices":[],"buckets":null)"));
   example.patch_superblock<uint64_t>(0, 7);
   EXPECT_THAT(json(example),
               HasSubstr(R"("clean":false,"role":null,"superblock":null,"log":null)"));

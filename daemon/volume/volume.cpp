@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "volume/volume.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
 #include "media/path.h"
+#include "volume/format.h"
 #include "volume/unannounced.h"
 
 namespace famfs::volume {
@@ -47,11 +49,12 @@ void check_request(const CreateRequest& request, const tree::Tree& tree) {
 const char* to_string(Role role) noexcept { return role == Role::kMaster ? "master" : "client"; }
 
 Volume::Volume(std::unique_ptr<memory::SharedMemory> memory, const media::Superblock& superblock,
-               Role role)
+               Role role, DeviceSource devices)
     : memory_(std::move(memory)),
       superblock_(superblock),
       role_(role),
       follower_(*memory_, superblock_, media_mutex_),
+      devices_(superblock_, std::move(devices)),
       writer_(*memory_, superblock_),
       random_(std::random_device{}()) {}
 
@@ -61,11 +64,13 @@ std::unique_ptr<Volume> Volume::open(std::unique_ptr<memory::SharedMemory> memor
   const bool master = superblock.system_uuid == options.system_uuid && !options.force_client;
   // Before the log is read: what another master appends meanwhile would be taken back below.
   if (master && options.lock_master) options.lock_master();
-  std::unique_ptr<Volume> volume(
-      new Volume(std::move(memory), superblock, master ? Role::kMaster : Role::kClient));
+  DeviceSource devices = options.devices;
+  if (!master) devices.claim = {};
+  std::unique_ptr<Volume> volume(new Volume(
+      std::move(memory), superblock, master ? Role::kMaster : Role::kClient, std::move(devices)));
   // famfs's rule: who is to write on a client is said there, by chmod(2).
   if (!master) volume->follower_.contents().tree.withhold(kWriteBits);
-  volume->last_ = volume->follower_.follow();
+  volume->last_ = volume->follow();
   const auto& stopped = volume->last_.stopped;
   if (stopped && stopped->area == media::Area::kLogHeader) {
     throw base::Error(EUCLEAN, "{}: {}", volume->memory_->name(), media::to_string(*stopped));
@@ -89,7 +94,7 @@ RefreshResult Volume::refresh() {
     if (header.value && header.value->next_index == follower_.reader().cursor()) return {};
   }
   const std::unique_lock state(state_mutex_);
-  last_ = follower_.follow();
+  last_ = follow();
   note_foreign_entries();
   return last_;
 }
@@ -99,6 +104,16 @@ std::optional<uint64_t> Volume::announced() {
   const auto header = follower_.read_header();
   if (!header.value) return std::nullopt;
   return header.value->next_index;
+}
+
+RefreshResult Volume::follow() {
+  RefreshResult result = follower_.follow();
+  devices_.follow(follower_.contents().devices);
+  return result;
+}
+
+memory::SharedMemory& Volume::device(uint64_t index) {
+  return index == 0 ? *memory_ : devices_.memory(index);
 }
 
 RefreshResult Volume::last_refresh() const {
@@ -117,6 +132,7 @@ void Volume::complete_append(const media::LogHeader& header) {
   if (header.next_seqnum == next && header.next_index == next) return;
   writer_.set_next(next);
   follower_.reader().advance(next);
+  devices_.follow(follower_.contents().devices);
 }
 
 base::Error Volume::other_master_error() const {
@@ -228,14 +244,15 @@ Volume::Created Volume::create_leading(std::span<const CreateRequest> requests) 
   return create_locked(requests, false);
 }
 
-Volume::Created Volume::create_locked(std::span<const CreateRequest> requests, bool all_or_none) {
-  if (role_ != Role::kMaster) {
-    throw base::Error(EROFS, "only the master creates: this host is a client, the master is {}",
-                      superblock_.system_uuid.to_string());
-  }
-  const std::unique_lock state(state_mutex_);
+void Volume::require_master() const {
+  if (role_ == Role::kMaster) return;
+  throw base::Error(EROFS, "only the master creates: this host is a client, the master is {}",
+                    superblock_.system_uuid.to_string());
+}
+
+void Volume::begin_change() {
   check_current();
-  last_ = follower_.follow();
+  last_ = follow();
   note_foreign_entries();
   if (!other_master_.empty()) throw other_master_error();
   if (last_.stopped) {
@@ -243,10 +260,20 @@ Volume::Created Volume::create_locked(std::span<const CreateRequest> requests, b
                       media::to_string(*last_.stopped));
   }
   require_last_append();
+}
+
+Volume::Created Volume::create_locked(std::span<const CreateRequest> requests, bool all_or_none) {
+  require_master();
+  const std::unique_lock state(state_mutex_);
+  begin_change();
+  // What this host does not have it cannot let anybody fill.
+  for (uint64_t i = 1; i < follower_.contents().space.devices(); ++i) {
+    follower_.contents().space.set_usable(i, devices_.present(i));
+  }
 
   Contents& contents = follower_.contents();
   tree::Tree& tree = contents.tree;
-  const uint64_t nodes = tree.count();
+  const Contents::Mark before = contents.mark();
   const uint64_t first = follower_.reader().cursor();
   Created created;
   try {
@@ -268,12 +295,49 @@ Volume::Created Volume::create_locked(std::span<const CreateRequest> requests, b
     }
     append(bodies);
   } catch (...) {
-    contents.rollback(nodes);
+    contents.rollback(before);
     throw;
   }
-  for (tree::NodeId id = nodes + 1; id <= tree.count(); ++id) created.nodes.push_back(id);
+  for (tree::NodeId id = before.nodes + 1; id <= tree.count(); ++id) created.nodes.push_back(id);
   entries_appended_ += created.nodes.size();
   return created;
+}
+
+uint64_t Volume::add_device(std::unique_ptr<memory::SharedMemory> memory, bool force) {
+  require_master();
+  const std::unique_lock state(state_mutex_);
+  begin_change();
+  Contents& contents = follower_.contents();
+  const uint64_t index = contents.devices.size() + 1;
+  if (index >= media::kMaxDevices) {
+    throw base::Error(ENOSPC, "there are {} devices; at most {} are allowed", index,
+                      media::kMaxDevices);
+  }
+  writer_.check_room(*follower_.header(), 1);
+  // One that an append which did not come to its end has left is taken again.
+  const auto left = load_secondary(*memory);
+  const bool ours = left.value && left.value->fs_uuid == superblock_.fs_uuid &&
+                    std::none_of(contents.devices.begin(), contents.devices.end(),
+                                 [&](const auto& d) { return d.uuid == left.value->device_uuid; });
+  if (!ours &&
+      media::is_same_file_system(memory->view(0, memory::kCacheLine), superblock_.fs_uuid)) {
+    throw base::Error(EEXIST, "{} is in this file system already", memory->name());
+  }
+  auto claim = devices_.claim(memory->name());
+  const media::DaxDeviceEntry device =
+      format_device(*memory, superblock_, static_cast<uint32_t>(index), force || ours);
+  const media::EntryBody body = device;
+  const Contents::Mark before = contents.mark();
+  contents.add({follower_.reader().cursor(), body});
+  try {
+    append(std::span(&body, 1));
+  } catch (...) {
+    contents.rollback(before);
+    throw;
+  }
+  devices_.add(device, std::move(memory), std::move(claim));
+  ++entries_appended_;
+  return index;
 }
 
 tree::NodeId Volume::create_file(const CreateRequest& request) {
@@ -320,9 +384,10 @@ Statistics Volume::statistics() const {
           .memory = memory_->counters()};
 }
 
-std::vector<tree::NodeId> Volume::files_at(uint64_t offset, uint64_t length) const {
+std::vector<tree::NodeId> Volume::files_at(uint64_t device, uint64_t offset,
+                                           uint64_t length) const {
   const std::shared_lock state(state_mutex_);
-  return follower_.contents().space.owners_within(offset, length);
+  return follower_.contents().space.space(device).owners_within(offset, length);
 }
 
 }  // namespace famfs::volume

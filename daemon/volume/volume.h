@@ -20,6 +20,7 @@
 #include "media/superblock.h"
 #include "memory/shared_memory.h"
 #include "tree/tree.h"
+#include "volume/devices.h"
 #include "volume/follower.h"
 
 namespace famfs::volume {
@@ -31,6 +32,7 @@ const char* to_string(Role role) noexcept;  // "master", "client"
 struct OpenOptions {
   std::optional<base::Uuid> system_uuid{};  // of this host: master if the superblock names it
   bool force_client = false;                // never append, even on the master
+  DeviceSource devices{};                   // where to look for further devices
   // Keeps other masters away, called on the master before anything is written; what it throws is
   // what open() throws.
   std::function<void()> lock_master{};
@@ -48,7 +50,7 @@ struct CreateRequest {
 };
 
 struct SpaceNumbers {
-  uint64_t capacity = 0;  // bytes of the device
+  uint64_t capacity = 0;  // bytes of all devices
   uint64_t used = 0;      // superblock and log included
   uint64_t free = 0;
   uint64_t files = 0;
@@ -71,7 +73,7 @@ struct Statistics {
   memory::Counters memory;
 };
 
-// One mounted file system on one device: identity, role, the log followed incrementally, creation
+// One mounted file system on its devices: identity, role, the log followed incrementally, creation
 // on the master.
 //
 // Thread safety: every member may be called from any thread. Two locks, always taken in this order:
@@ -101,6 +103,11 @@ class Volume {
   Role role() const noexcept { return role_; }
   const media::Superblock& superblock() const noexcept { return superblock_; }
   memory::SharedMemory& memory() const noexcept { return *memory_; }
+  // The device with this index as a file's map names it; 0 is memory(). Throws EIO with the reason
+  // for a device that is missing on this host. Not while a TreeView is held.
+  memory::SharedMemory& device(uint64_t index);
+  // The further devices, where they are here or why they are missing. Takes no lock of these.
+  std::vector<DeviceState> devices() const { return devices_.states(); }
 
   // True once another mkfs (or kill) has been seen; takes no lock, reads no shared memory.
   bool superseded() const noexcept { return follower_.superseded(); }
@@ -136,6 +143,10 @@ class Volume {
     std::optional<base::Error> refused;  // why requests[nodes.size()] could not be made
   };
   Created create_leading(std::span<const CreateRequest> requests);
+  // On the master: makes `memory` a further device and returns its index. Its first block is
+  // written before the log names it. Throws as create(), EEXIST for a device that has a famfs or is
+  // part of one (unless `force`), ENOSPC for one that is too small or one too many.
+  uint64_t add_device(std::unique_ptr<memory::SharedMemory> memory, bool force);
   tree::NodeId create_file(const CreateRequest& request);
   tree::NodeId make_directory(const CreateRequest& request);
 
@@ -160,14 +171,18 @@ class Volume {
 
   SpaceNumbers space() const;
   Statistics statistics() const;
-  // Files with data in [offset, offset + length) of the device (for memory errors).
-  std::vector<tree::NodeId> files_at(uint64_t offset, uint64_t length) const;
+  // Files with data in [offset, offset + length) of a device (for memory errors).
+  std::vector<tree::NodeId> files_at(uint64_t device, uint64_t offset, uint64_t length) const;
 
  private:
   Volume(std::unique_ptr<memory::SharedMemory> memory, const media::Superblock& superblock,
-         Role role);
+         Role role, DeviceSource devices);
 
+  void require_master() const;  // throws EROFS
   // These want state_mutex_ held exclusively.
+  RefreshResult follow();
+  // Takes what the log holds, so that it can be appended to. Throws as create().
+  void begin_change();
   void complete_append(const media::LogHeader& header);
   base::Error other_master_error() const;
   [[noreturn]] void other_master_found(std::string evidence);
@@ -186,6 +201,7 @@ class Volume {
   mutable std::mutex media_mutex_;
   mutable std::shared_mutex state_mutex_;
   Follower follower_;
+  Devices devices_;
   log::Writer writer_;
   RefreshResult last_;
   std::string other_master_;

@@ -316,9 +316,9 @@ TEST_F(VolumeTest, FilesAtAnAddress) {
   const auto c = client();
   const tree::NodeId f1 = c->tree()->lookup_path("d/f1")->id;
   const tree::NodeId f2 = c->tree()->lookup_path("d/f2")->id;
-  EXPECT_THAT(c->files_at(0, 10 * kMiB), IsEmpty());
-  EXPECT_THAT(c->files_at(13 * kMiB, 1), ElementsAre(f1));
-  EXPECT_THAT(c->files_at(13 * kMiB, 2 * kMiB), ElementsAre(f1, f2));
+  EXPECT_THAT(c->files_at(0, 0, 10 * kMiB), IsEmpty());
+  EXPECT_THAT(c->files_at(0, 13 * kMiB, 1), ElementsAre(f1));
+  EXPECT_THAT(c->files_at(0, 13 * kMiB, 2 * kMiB), ElementsAre(f1, f2));
 }
 
 TEST_F(VolumeTest, AttributesAreLocal) {

@@ -108,6 +108,28 @@ def same_as(index: int, name: str, other: int, other_name: str, found: str) -> S
     )
 
 
+def device(
+    *,
+    index: int = 1,
+    size: int = 1 << 30,
+    uuid: bytes | None = b"0123456789abcdef",
+    field: str,
+    found: str,
+    allowed: str,
+) -> Spoiled:
+    """Entry 3 as one that adds a device; `uuid` None: that of the first device."""
+
+    def spoil(m: Medium) -> None:
+        known = m.superblock("device_uuid")
+        m.set_entry(3, "type", ADD_DAXDEV)
+        m.set_entry(3, "daxdev.size", size)
+        m.set_entry(3, "daxdev.uuid", known if uuid is None else uuid)
+        m.set_entry(3, "daxdev.index", index)
+
+    return Spoiled(spoil, "log_entry", field, found, allowed, 3)
+
+
+LAST = int.from_bytes(b"last", "little")  # what the name of entry 3 is as a number
 HUGE = (1 << 64) - (2 << 20)  # aligned, and wraps with any length
 MAP = "what the extents hold|strips hold"
 
@@ -192,8 +214,19 @@ BAD_ENTRIES = {
     "mkdir absolute": entry(0, "mkdir.path", b"/d", "relative path"),
     "mkdir without parent": entry(0, "mkdir.path", b"zz/d", "an earlier entry made"),
     "mkdir mode": entry(0, "mkdir.mode", 0o40755, "07777"),
+    "devindex of none": entry(3, "extent.devindex", 24, "0 to 23"),
+    "file as device": entry(
+        3, "type", ADD_DAXDEV, "1 to 23", field="daxdev.index", found=number(LAST)
+    ),
+    "device index 0": device(index=0, field="daxdev.index", found="0", allowed="1 to 23"),
+    "device index 24": device(index=24, field="daxdev.index", found="24", allowed="1 to 23"),
+    "device out of order": device(index=2, field="daxdev.index", found="2", allowed="in order"),
+    "device size 0": device(size=0, field="daxdev.size", found="0", allowed="4194304 or more"),
+    "device of a known uuid": device(
+        uuid=None, field="daxdev.uuid", found="-", allowed="not in the file system yet"
+    ),
 }
-UNKNOWN_TYPES = {"DELETE": DELETE, "ninety-nine": 99, "ADD_DAXDEV": ADD_DAXDEV}
+UNKNOWN_TYPES = {"DELETE": DELETE, "ninety-nine": 99}
 
 
 @pytest.fixture(scope="module")

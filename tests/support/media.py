@@ -51,6 +51,7 @@ SUPERBLOCK = {
     "device_uuid": Field(64, "16s"),
     "system_uuid": Field(80, "16s"),
     "crc": Field(96, "<Q"),
+    "flags": Field(104, "<I"),
     "device_size": Field(112, "<Q"),
 }
 # Offsets from the start of the log.
@@ -93,6 +94,9 @@ ENTRY = {
     "mkdir.gid": Field(20, "<I"),
     "mkdir.mode": Field(24, "<I"),
     "mkdir.path": Field(28, "80s"),
+    "daxdev.size": Field(16, "<Q"),
+    "daxdev.uuid": Field(24, "16s"),
+    "daxdev.index": Field(40, "<I"),
     "crc": Field(536, "<Q"),
 }
 

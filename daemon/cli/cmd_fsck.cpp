@@ -9,12 +9,14 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "alloc/space.h"
 #include "base/error.h"
 #include "base/system_uuid.h"
 #include "cli/commands.h"
 #include "cli/device.h"
+#include "cli/device_scan.h"
 #include "volume/check.h"
 #include "volume/follower.h"
 #include "volume/repair.h"
@@ -37,6 +39,7 @@ struct Options {
   bool set_daxmode = false;
   std::string repair;
   std::string save;
+  std::vector<std::string> daxdevs;
 };
 
 void declare(CLI::App& app, Options& options) {
@@ -57,6 +60,7 @@ void declare(CLI::App& app, Options& options) {
                  "with --repair=apply: the file that keeps what is changed (default: "
                  "famfs-repair-UUID-TIME.json here)");
   app.add_flag("-M,--set-daxmode", options.set_daxmode, kSetDaxmodeHelp);
+  app.add_option("--daxdev", options.daxdevs, kDaxdevHelp)->allow_extra_args(false);
   accept_ignored_flags(app, {"-m,--mmap", "-r,--read", "-D,--nodax", "-f", "--fuse", "-F,--nofuse",
                              "-L,--load-module"});
   app.footer(
@@ -112,13 +116,13 @@ volume::RepairReport repair(const Options& options, memory::SharedMemory& memory
 int work(const Options& options) try {
   if (options.repair.empty() && !options.save.empty()) throw UsageError("--save needs --repair");
   const OpenDevice device = options.repair == kApply
-                                ? open_to_repair(options.path, options.set_daxmode)
-                                : open_to_read(options.path, options.set_daxmode);
+                                ? open_to_repair(options.path, options.set_daxmode, options.daxdevs)
+                                : open_to_read(options.path, options.set_daxmode, options.daxdevs);
   const std::optional<base::Uuid> host = identity();
   std::optional<volume::RepairReport> repaired;
   if (!options.repair.empty()) repaired = repair(options, *device.memory, host);
   const volume::CheckReport report =
-      volume::check(*device.memory, {host, options.buckets, kSettle});
+      volume::check(*device.memory, {host, options.buckets, kSettle, device.others});
   if (options.json) {
     fmt::print("{}", volume::format_json(report, repaired ? &*repaired : nullptr));
   } else {

@@ -58,12 +58,15 @@ void print_entry(const media::LogEntry& entry) {
   } else if (const auto* directory = std::get_if<media::DirectoryEntry>(&entry.body)) {
     fmt::print("{}: directory {} mode {:04o} owner {}:{}\n", entry.index,
                media::printable(directory->path), directory->mode, directory->uid, directory->gid);
+  } else if (const auto* device = std::get_if<media::DaxDeviceEntry>(&entry.body)) {
+    fmt::print("{}: device {} uuid {} size {}\n", entry.index, device->index,
+               device->uuid.to_string(), device->size);
   }
 }
 
 // Reads the whole log without the daemon; `shadow` takes its entries, when there is one.
 int play_device(const Options& options, const std::string& path, ShadowTree* shadow) {
-  const OpenDevice device = open_to_read(path, options.set_daxmode);
+  const OpenDevice device = open_to_read(path, options.set_daxmode, {});
   const volume::ReplayReport report =
       volume::replay(*device.memory, [&](const media::LogEntry& entry) {
         if (options.verbose > 0) print_entry(entry);

@@ -21,5 +21,6 @@ Command getmap_command();
 Command check_command();
 Command chkread_command();
 Command clone_command();
+Command devadd_command();
 
 }  // namespace famfs::cli

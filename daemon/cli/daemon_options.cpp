@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "cli/device_scan.h"
 #include "cli/numbers.h"
 #include "mapping/method.h"
 
@@ -44,6 +45,8 @@ constexpr auto kOptions = std::to_array<Option>({
        }
        options.backend = *backend;
      }},
+    {"daxdev=", kDaxdevHelp,
+     [](DaemonOptions& options, const std::string& value) { options.daxdevs.push_back(value); }},
     {"method=",
      "mapping method to use instead of the best that kernel and device have: extent-map, fmap, "
      "fmap-v10, daemon-served",

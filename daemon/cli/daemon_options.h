@@ -14,11 +14,12 @@ struct DaemonOptions {
   std::string device;
   std::string mount_point;
   memory::Backend backend = memory::Backend::kAutomatic;
-  std::string method;         // mapping method, empty for the best
-  std::string run_directory;  // empty: one of its own under the default root
-  bool client = false;        // never master
-  bool read_only = false;     // nothing is written, and so never master either
-  bool set_daxmode = false;   // give the device to the driver that the method needs
+  std::vector<std::string> daxdevs;  // where to look for further devices
+  std::string method;                // mapping method, empty for the best
+  std::string run_directory;         // empty: one of its own under the default root
+  bool client = false;               // never master
+  bool read_only = false;            // nothing is written, and so never master either
+  bool set_daxmode = false;          // give the device to the driver that the method needs
   bool allow_other = true;
   bool default_permissions = true;
   bool clone_fd = true;

@@ -6,10 +6,15 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <map>
+#include <memory>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
+#include "cli/device_scan.h"
 #include "cli/mount_client.h"
 #include "cli/mounts.h"
 #include "kmap/private_mount.h"
@@ -80,25 +85,45 @@ Loan lend_for_mount(const std::string& device, std::string_view method) {
   return lend(device, mapped ? memory::kFileSystemDriver : memory::kDeviceDriver);
 }
 
-OpenDevice open_to_read(const std::string& path, bool set_daxmode) {
+OpenDevice open_to_read(const std::string& path, bool set_daxmode,
+                        const std::vector<std::string>& daxdevs) {
   const std::string device = device_of(path);
+  volume::DeviceSource others =
+      device_source(device, daxdevs, memory::Access::kReadOnly, memory::Backend::kAutomatic);
   if (const auto mount = mount_of_path(path)) {
     try {
-      if (auto shared = MountedDirectory(mount->target).window()) {
-        return {nullptr, {}, std::move(shared)};
+      const auto directory = std::make_shared<MountedDirectory>(mount->target);
+      std::map<std::string, std::uint32_t> known;
+      for (const auto& [index, name] : directory->devices()) known[name] = index;
+      // What the mount has, where it has it; what it misses may be found here.
+      others.open = [directory, known](const std::string& name) {
+        const auto found = known.find(name);
+        auto shared = found == known.end() ? nullptr : directory->window(found->second);
+        return shared ? std::move(shared) : memory::open_memory(name, memory::Access::kReadOnly);
+      };
+      others.candidates = [known, scan = others.candidates] {
+        std::vector<std::string> paths = scan();
+        for (const auto& [name, index] : known) {
+          if (std::find(paths.begin(), paths.end(), name) == paths.end()) paths.push_back(name);
+        }
+        return paths;
+      };
+      if (auto shared = directory->window(0)) {
+        return {nullptr, {}, std::move(shared), std::move(others)};
       }
     } catch (const base::Error& error) {
       // A mount that does not answer, as its daemon is dead or its file system was replaced.
       spdlog::debug("{}", error.what());
     }
-    return {nullptr, {}, memory::open_memory(device, memory::Access::kReadOnly)};
+    return {nullptr, {}, memory::open_memory(device, memory::Access::kReadOnly), std::move(others)};
   }
   Loan loan = set_daxmode ? lend_for_tools(device) : nullptr;
   auto memory = memory::open_memory(device, memory::Access::kReadOnly);
-  return {std::move(loan), {}, std::move(memory)};
+  return {std::move(loan), {}, std::move(memory), std::move(others)};
 }
 
-OpenDevice open_to_repair(const std::string& path, bool set_daxmode) {
+OpenDevice open_to_repair(const std::string& path, bool set_daxmode,
+                          const std::vector<std::string>& daxdevs) {
   if (const auto mount = mount_of_path(path)) {
     throw base::Error(EBUSY, "{} is mounted at {} and cannot be repaired; unmount it first",
                       mount->source, mount->target);
@@ -108,7 +133,9 @@ OpenDevice open_to_repair(const std::string& path, bool set_daxmode) {
   Loan loan = set_daxmode ? lend_for_tools(device) : nullptr;
   base::FileDescriptor lock = lock_against_master(device);
   auto memory = memory::open_memory(device, memory::Access::kReadWrite);
-  return {std::move(loan), std::move(lock), std::move(memory)};
+  // Only the first device has what can be repaired.
+  return {std::move(loan), std::move(lock), std::move(memory),
+          device_source(device, daxdevs, memory::Access::kReadOnly, memory::Backend::kAutomatic)};
 }
 
 base::FileDescriptor try_master_lock(const std::string& device) {

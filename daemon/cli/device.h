@@ -4,10 +4,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/file_descriptor.h"
 #include "memory/dax_driver.h"
 #include "memory/open.h"
+#include "volume/devices.h"
 
 namespace famfs::cli {
 
@@ -34,16 +36,20 @@ struct OpenDevice {
   Loan loan;
   base::FileDescriptor lock;                     // empty for reading
   std::unique_ptr<memory::SharedMemory> memory;  // given up before the loan ends
+  volume::DeviceSource others{};                 // as the mount has them, else as `daxdevs` says
 };
 // Superblock and log of what `path` means, as device_of(), for reading: over the daemon's own
 // window where the device of a mount cannot be mapped a second time.
-OpenDevice open_to_read(const std::string& path, bool set_daxmode);
+OpenDevice open_to_read(const std::string& path, bool set_daxmode,
+                        const std::vector<std::string>& daxdevs);
 // For writing, which wants a device that is not mounted; no master can mount it here meanwhile.
 // Throws base::Error: EBUSY if it is mounted.
-OpenDevice open_to_repair(const std::string& path, bool set_daxmode);
+OpenDevice open_to_repair(const std::string& path, bool set_daxmode,
+                          const std::vector<std::string>& daxdevs);
 
-// Keeps the master of this machine from mounting `device`: its daemon holds this lock while it has
-// it mounted (cli/serve.cpp). Throws base::Error: EBUSY if it does.
+// Keeps the master of this machine from mounting `device`, and other programs from changing it: its
+// daemon holds this lock while it has it mounted (cli/serve.cpp). Throws base::Error: EBUSY if
+// somebody has it.
 base::FileDescriptor lock_against_master(const std::string& device);
 
 // That lock, or an empty descriptor if somebody has it.

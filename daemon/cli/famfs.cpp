@@ -15,9 +15,9 @@ namespace {
 using namespace famfs::cli;
 
 std::vector<Command> all_commands() {
-  return {mount_command(),  umount_command(),  creat_command(),   cp_command(),   mkdir_command(),
-          verify_command(), flush_command(),   logplay_command(), fsck_command(), getmap_command(),
-          check_command(),  chkread_command(), clone_command()};
+  return {mount_command(),  umount_command(),  creat_command(),   cp_command(),    mkdir_command(),
+          verify_command(), flush_command(),   logplay_command(), fsck_command(),  getmap_command(),
+          check_command(),  chkread_command(), clone_command(),   devadd_command()};
 }
 
 std::string usage(const std::vector<Command>& commands) {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // mkfs.famfs: makes an empty famfs, this host its master.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,7 +29,7 @@ using namespace famfs;
 constexpr int kExitRefused = 2;
 
 struct Options {
-  std::string device;
+  std::vector<std::string> devices;
   bool force = false;
   bool kill = false;
   bool set_daxmode = false;
@@ -40,7 +39,8 @@ struct Options {
 };
 
 void declare(CLI::App& app, Options& options) {
-  app.add_option("DEV", options.device, "dax device, or a plain file of at least 4 GiB")
+  app.add_option("DEV", options.devices,
+                 "dax device, or a plain file of at least 4 GiB; more of them hold files only")
       ->required();
   app.add_flag("-f,--force", options.force,
                "replace a famfs that is there, also another host's; hosts that have it mounted "
@@ -59,26 +59,75 @@ void declare(CLI::App& app, Options& options) {
       "there.");
 }
 
+// Devices by their canonical names. Throws for one that is given twice.
+std::vector<std::string> canonical_devices(const Options& options) {
+  std::vector<std::string> devices;
+  for (const std::string& given : options.devices) {
+    devices.push_back(cli::canonical(given));
+    if (std::count(devices.begin(), devices.end(), devices.back()) > 1) {
+      throw base::Error(EINVAL, "{} is given twice", devices.back());
+    }
+  }
+  return devices;
+}
+
+// A device that is not mounted by a master here, for as long as this lives.
+struct Device {
+  cli::Loan loan;
+  base::FileDescriptor lock;
+  std::unique_ptr<memory::SharedMemory> memory;
+};
+
+std::vector<Device> open_devices(const std::vector<std::string>& paths, bool set_daxmode) {
+  std::vector<Device> devices;
+  for (const std::string& path : paths) {
+    Device device;
+    // Before the lock, which is on the device's node: that goes away with the driver.
+    if (set_daxmode) device.loan = cli::lend_for_tools(path);
+    device.lock = cli::lock_against_master(path);
+    device.memory = memory::open_memory(path, memory::Access::kReadWrite);
+    devices.push_back(std::move(device));
+  }
+  return devices;
+}
+
 int make(const Options& options) {
-  const std::string device = cli::canonical(options.device);
-  // Before the lock, which is on the device's node: that goes away with the driver.
-  const cli::Loan loan = options.set_daxmode ? cli::lend_for_tools(device) : nullptr;
-  const base::FileDescriptor lock = cli::lock_against_master(device);
-  const auto memory = memory::open_memory(device, memory::Access::kReadWrite);
+  const std::vector<std::string> paths = canonical_devices(options);
+  std::vector<Device> devices = open_devices(paths, options.set_daxmode);
   if (options.kill) {
-    const bool was_there = volume::kill(*memory, options.force);
-    fmt::print("{}: {}\n", device, was_there ? "famfs removed" : "there was no famfs");
+    for (const Device& device : devices) {
+      const bool was_there = volume::kill(*device.memory, options.force);
+      fmt::print("{}: {}\n", device.memory->name(),
+                 was_there ? "famfs removed" : "there was no famfs");
+    }
     return cli::kExitOk;
   }
   const base::Uuid system_uuid = base::load_or_create_system_uuid();
-  fmt::print("devsize: {} ({})\n", memory->size(), base::human_size(memory->size()));
-  volume::format(*memory, {.log_len = options.log_length,
-                           .alloc_unit = options.alloc_unit,
-                           .force = options.force,
-                           .system_uuid = system_uuid});
-  const volume::CheckReport report = volume::check(*memory, {.system_uuid = system_uuid});
+  memory::SharedMemory& first = *devices.front().memory;
+  volume::FormatOptions format{.log_len = options.log_length,
+                               .alloc_unit = options.alloc_unit,
+                               .force = options.force,
+                               .system_uuid = system_uuid};
+  for (const Device& device : devices) {
+    const memory::SharedMemory& memory = *device.memory;
+    fmt::print("devsize: {} ({})\n", memory.size(), base::human_size(memory.size()));
+    if (device.memory.get() != &first) format.devices.push_back(device.memory.get());
+  }
+  volume::format(first, format);
+  // The check opens them itself, and a device on fsdev_dax can be opened once.
+  for (size_t i = 1; i < devices.size(); ++i) devices[i].memory.reset();
+  const volume::DeviceSource others{
+      .candidates = [&] { return std::vector(paths.begin() + 1, paths.end()); },
+      .open =
+          [](const std::string& path) {
+            return memory::open_memory(path, memory::Access::kReadOnly);
+          }};
+  const volume::CheckReport report =
+      volume::check(first, {.system_uuid = system_uuid, .devices = others});
   fmt::print("{}", volume::format_report(report, {options.verbose > 0, false}));
-  if (!report.clean()) throw base::Error(EIO, "{} is not clean right after it was made", device);
+  if (!report.clean()) {
+    throw base::Error(EIO, "{} is not clean right after it was made", first.name());
+  }
   return cli::kExitOk;
 }
 

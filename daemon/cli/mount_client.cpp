@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "media/layout.h"
 #include "memory/window_memory.h"
 
 namespace famfs::cli {
@@ -104,8 +105,38 @@ fuse::ioctl::Refresh MountedDirectory::refresh() {
   return request;
 }
 
-std::unique_ptr<memory::SharedMemory> MountedDirectory::window() {
+std::uint32_t MountedDirectory::add_device(const std::string& device, bool force) {
+  fuse::ioctl::AddDevice request{};
+  request.force = force ? 1 : 0;
+  if (device.size() >= sizeof(request.path)) {
+    throw base::Error(ENAMETOOLONG, "{} has {} bytes; at most {} are allowed", device,
+                      device.size(), sizeof(request.path) - 1);
+  }
+  device.copy(request.path, sizeof(request.path) - 1);
+  exchange(fd_.get(), fuse::ioctl::kAddDevice, path_, request);
+  return request.index;
+}
+
+std::vector<std::pair<std::uint32_t, std::string>> MountedDirectory::devices() {
+  std::vector<std::pair<std::uint32_t, std::string>> found;
+  for (std::uint32_t index = 1; index < media::kMaxDevices; ++index) {
+    fuse::ioctl::GetDevice request{};
+    request.index = index;
+    try {
+      exchange(fd_.get(), fuse::ioctl::kGetDevice, path_, request);
+    } catch (const base::Error& error) {
+      if (error.code() != ENOENT) throw;
+      break;
+    }
+    request.path[sizeof(request.path) - 1] = '\0';
+    if (request.missing == 0) found.emplace_back(index, request.path);
+  }
+  return found;
+}
+
+std::unique_ptr<memory::SharedMemory> MountedDirectory::window(std::uint32_t device) {
   fuse::ioctl::GetWindow request{};
+  request.device = device;
   exchange(fd_.get(), fuse::ioctl::kGetWindow, path_, request);
   if (request.parts == 0) return nullptr;
   std::vector<memory::SharedPart> parts;

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
@@ -48,8 +49,13 @@ class MountedDirectory {
                            std::optional<base::Error>& refused);
   void make_directory(const std::string& name, const Ownership& ownership);
   fuse::ioctl::Refresh refresh();
-  // Superblock and log as the daemon has them mapped; null where the device itself can be opened.
-  std::unique_ptr<memory::SharedMemory> window();
+  // What the daemon has mapped of a device (superblock and log of the first); null where the device
+  // itself can be opened.
+  std::unique_ptr<memory::SharedMemory> window(std::uint32_t device);
+  // Makes a device of this host a further one; its index.
+  std::uint32_t add_device(const std::string& device, bool force);
+  // The further devices as the daemon has them: paths, those that are missing left out.
+  std::vector<std::pair<std::uint32_t, std::string>> devices();
 
   const std::string& path() const { return path_; }
 

@@ -6,14 +6,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <mutex>
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/file_descriptor.h"
 #include "base/system_uuid.h"
 #include "cli/device.h"
+#include "cli/device_scan.h"
 #include "cli/mounts.h"
 #include "control/logging.h"
 #include "control/run_directory.h"
@@ -86,6 +90,10 @@ std::string describe(const volume::Volume& volume, const fuse::Filesystem& files
   if (!identity_problem.empty()) {
     text += fmt::format("warning: this host counts as a client: {}\n", identity_problem);
   }
+  for (const volume::DeviceState& device : volume.devices()) {
+    if (!device.path.empty()) continue;
+    text += fmt::format("warning: files that need it answer EIO: {}\n", device.reason);
+  }
   if (replayed.stopped) {
     text += fmt::format(
         "warning: {} log entries were played, then the log is damaged: {}; what "
@@ -106,17 +114,34 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
 
   const Loan loan = options.set_daxmode ? lend_for_mount(source, options.method) : nullptr;
   base::FileDescriptor lock;
+  volume::DeviceSource devices =
+      device_source(source, options.daxdevs, memory::Access::kReadWrite, options.backend);
+  // Of a device that was named: any other may be another file system's.
+  std::mutex loans_mutex;
+  std::vector<Loan> loans;
+  devices.open = [&, open = devices.open](const std::string& path) {
+    const bool named = std::any_of(options.daxdevs.begin(), options.daxdevs.end(),
+                                   [&](const auto& given) { return canonical(given) == path; });
+    if (options.set_daxmode && named) {
+      const std::scoped_lock guard(loans_mutex);
+      if (Loan lent = lend_for_mount(path, options.method)) loans.push_back(std::move(lent));
+    }
+    return open(path);
+  };
   std::string identity_problem;
   const auto volume =
       volume::Volume::open(memory::open_memory(source, memory::Access::kReadWrite, options.backend),
                            {identity(identity_problem), options.client || options.read_only,
-                            [&] { lock = lock_as_master(source); }});
+                            devices, [&] { lock = lock_as_master(source); }});
   if (geteuid() != 0) {
     // The medium has no owner of the root directory; a user's own mount is that user's.
     volume->set_attributes(tree::kRoot, {.uid = geteuid(), .gid = getegid()});
   }
 
-  fuse::Filesystem filesystem(*volume, {run.path(), options.method, options.timeout_seconds});
+  fuse::Filesystem filesystem(*volume, {.run_directory = run.path(),
+                                        .method = options.method,
+                                        .timeout_seconds = options.timeout_seconds,
+                                        .open_device = devices.open});
   fuse::Session session(filesystem, session_options(options, source));
   std::optional<base::Error> refused;
   filesystem.negotiated = [&](const base::Error* error) {

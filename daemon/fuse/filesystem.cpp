@@ -591,13 +591,51 @@ void Filesystem::ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, vo
       return;
     case ioctl::kGetWindow:
       answer_ioctl<ioctl::GetWindow>(request, in, in_size, out_size, [&](ioctl::GetWindow& body) {
-        body.device_size = volume_.memory().size();
+        if (body.device > volume_.devices().size()) {
+          throw base::Error(ENOENT, "there is no device {}", body.device);
+        }
+        const memory::SharedMemory& memory = volume_.device(body.device);
+        body.device_size = memory.size();
         body.pid = static_cast<std::uint32_t>(getpid());
         body.parts = 0;
-        for (const memory::SharedPart& part : volume_.memory().share()) {
+        for (const memory::SharedPart& part : memory.share()) {
           if (body.parts == ioctl::kWindowParts) break;  // superblock and log are two
           body.part[body.parts++] = {part.offset, part.length, part.fd, 0};
         }
+      });
+      return;
+    case ioctl::kAddDevice:
+      answer_ioctl<ioctl::AddDevice>(request, in, in_size, out_size, [&](ioctl::AddDevice& body) {
+        const std::string path = name_of(body.path);
+        const Caller caller = Caller::of(request);
+        // The daemon opens the path with its own rights.
+        if (caller.uid != 0 && caller.uid != geteuid()) {
+          throw base::Error(EPERM, "user {} may not add {}; only root may", caller.uid,
+                            media::printable(path));
+        }
+        if (!path.starts_with('/')) {
+          throw base::Error(EINVAL, "\"{}\" is not an absolute path", media::printable(path));
+        }
+        if (!settings_.open_device) throw base::Error(EOPNOTSUPP, "this mount takes no devices");
+        body.index = static_cast<std::uint32_t>(
+            volume_.add_device(settings_.open_device(path), body.force != 0));
+        spdlog::info("{} is device {} now", path, body.index);
+      });
+      return;
+    case ioctl::kGetDevice:
+      answer_ioctl<ioctl::GetDevice>(request, in, in_size, out_size, [&](ioctl::GetDevice& body) {
+        const auto devices = volume_.devices();
+        if (body.index == 0 || body.index > devices.size()) {
+          throw base::Error(ENOENT, "there is no further device {}; there are {}", body.index,
+                            devices.size());
+        }
+        const volume::DeviceState& device = devices[body.index - 1];
+        const std::string& text = device.path.empty() ? device.reason : device.path;
+        body.missing = device.path.empty() ? 1 : 0;
+        body.size = device.entry.size;
+        std::memcpy(body.uuid, device.entry.uuid.bytes.data(), sizeof(body.uuid));
+        std::memset(body.path, 0, sizeof(body.path));
+        text.copy(body.path, sizeof(body.path) - 1);
       });
       return;
     default:

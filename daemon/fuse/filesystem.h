@@ -22,6 +22,8 @@ struct Settings {
   std::string method;         // wanted mapping method, empty for the best
   double timeout_seconds =
       31536000;  // how long the kernel may keep names and attributes that exist
+  // Opens a device that is to be added, as its path names it on this host.
+  std::function<std::unique_ptr<memory::SharedMemory>(const std::string& path)> open_device{};
 };
 
 // The answers to FUSE requests: one member per operation, named after it.

@@ -98,6 +98,7 @@ static_assert(sizeof(GetMap) == 944);
 
 // GET_WINDOW on any directory: the parts of the device that the daemon has mapped where nobody else
 // can map them (fsdev_dax), as descriptors of the daemon: /proc/PID/fd/FD for who may open those.
+// What it answers for device 0, the one with superblock and log, it does for the others too.
 inline constexpr std::size_t kWindowParts = 8;
 struct WindowPart {
   std::uint64_t offset;  // bytes from the start of the device
@@ -110,9 +111,34 @@ struct GetWindow {
   std::uint64_t device_size;  // out: bytes
   std::uint32_t pid;          // out: of the daemon
   std::uint32_t parts;        // out: entries used in `part`; 0 if the device itself can be mapped
+  std::uint32_t device;       // in: its index
+  std::uint32_t reserved;     // 0
   WindowPart part[kWindowParts];
 };
-static_assert(sizeof(GetWindow) == 720);
+static_assert(sizeof(GetWindow) == 728);
+
+inline constexpr std::size_t kPathBytes = 1024;
+
+// ADD_DEVICE on any directory: makes a device of this host a further one of the file system. For
+// root and who runs the daemon. Master only.
+struct AddDevice {
+  Status status;
+  std::uint32_t force;    // in: 1 to take one that has a famfs
+  std::uint32_t index;    // out: of the new device
+  char path[kPathBytes];  // absolute, NUL-terminated
+};
+static_assert(sizeof(AddDevice) == 1544);
+
+// GET_DEVICE on any directory: the further device `index` as this host has it.
+struct GetDevice {
+  Status status;          // out: ENOENT if there are fewer
+  std::uint32_t index;    // in: 1 or more
+  std::uint32_t missing;  // out: 1 if it is not on this host; `path` then says why
+  std::uint64_t size;     // out: bytes
+  std::uint8_t uuid[16];  // out
+  char path[kPathBytes];  // out: NUL-terminated
+};
+static_assert(sizeof(GetDevice) == 1568);
 
 inline constexpr unsigned kType = 0xFA;
 inline constexpr unsigned kCreateFiles = _IOWR(kType, 1, CreateFiles);
@@ -120,5 +146,7 @@ inline constexpr unsigned kMakeDirectory = _IOWR(kType, 2, MakeDirectory);
 inline constexpr unsigned kRefresh = _IOWR(kType, 3, Refresh);
 inline constexpr unsigned kGetMap = _IOWR(kType, 4, GetMap);
 inline constexpr unsigned kGetWindow = _IOWR(kType, 5, GetWindow);
+inline constexpr unsigned kAddDevice = _IOWR(kType, 6, AddDevice);
+inline constexpr unsigned kGetDevice = _IOWR(kType, 7, GetDevice);
 
 }  // namespace famfs::fuse::ioctl

@@ -14,7 +14,9 @@ TEST(Ioctl, NumbersAreFixed) {
   EXPECT_EQ(kMakeDirectory, 0xC260FA02U);
   EXPECT_EQ(kRefresh, 0xC218FA03U);
   EXPECT_EQ(kGetMap, 0xC3B0FA04U);
-  EXPECT_EQ(kGetWindow, 0xC2D0FA05U);
+  EXPECT_EQ(kGetWindow, 0xC2D8FA05U);
+  EXPECT_EQ(kAddDevice, 0xC608FA06U);
+  EXPECT_EQ(kGetDevice, 0xC620FA07U);
 }
 
 TEST(Ioctl, LayoutIsFixed) {
@@ -27,7 +29,10 @@ TEST(Ioctl, LayoutIsFixed) {
   EXPECT_EQ(offsetof(MakeDirectory, name), 528U);
   EXPECT_EQ(offsetof(GetMap, method), 536U);
   EXPECT_EQ(offsetof(GetMap, extent), 560U);
-  EXPECT_EQ(offsetof(GetWindow, part), 528U);
+  EXPECT_EQ(offsetof(GetWindow, device), 528U);
+  EXPECT_EQ(offsetof(GetWindow, part), 536U);
+  EXPECT_EQ(offsetof(AddDevice, path), 520U);
+  EXPECT_EQ(offsetof(GetDevice, path), 544U);
 }
 
 }  // namespace

@@ -76,9 +76,19 @@ bool is_file(const volume::Volume& volume, tree::NodeId id) {
 
 std::string devices_json(const volume::Volume& volume) {
   const memory::SharedMemory& memory = volume.memory();
-  return fmt::format(R"([{{"index":0,"name":{},"size":{},"state":"{}"}}])",
-                     base::json_string(memory.name()), memory.size(),
-                     volume.superseded() ? "replaced" : "current");
+  std::string out = fmt::format(R"([{{"index":0,"name":{},"size":{},"state":"{}"}})",
+                                base::json_string(memory.name()), memory.size(),
+                                volume.superseded() ? "replaced" : "current");
+  for (const volume::DeviceState& device : volume.devices()) {
+    const bool missing = device.path.empty();
+    fmt::format_to(std::back_inserter(out),
+                   R"(,{{"index":{},"uuid":"{}","name":{},"size":{},"state":"{}","reason":{}}})",
+                   device.entry.index, device.entry.uuid.to_string(),
+                   missing ? "null" : base::json_string(device.path), device.entry.size,
+                   missing ? "missing" : "current",
+                   missing ? base::json_string(device.reason) : "null");
+  }
+  return out + ']';
 }
 
 std::string xattr_names(const volume::Volume& volume, tree::NodeId node) {

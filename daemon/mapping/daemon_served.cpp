@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "mapping/pieces.h"
+#include "memory/dax_device.h"
 
 namespace famfs::mapping {
 namespace {
@@ -28,6 +29,32 @@ std::vector<Piece> locate(const volume::Volume& volume, tree::NodeId id, std::ui
   if (node == nullptr) throw base::Error(ESTALE, "no node {}", id);
   if (node->directory) throw base::Error(EISDIR, "node {} is a directory", id);
   return pieces(node->map, node->size, offset, length, most);
+}
+
+// Throws EIO for a device that is missing here, or whose files are out of reach.
+memory::SharedMemory& device_of(volume::Volume& volume, const Piece& piece) {
+  memory::SharedMemory& memory = volume.device(piece.device);
+  if (memory.reaches_files()) return memory;
+  throw base::Error(EIO,
+                    "device {}: {} is bound to {}, and files of this mount are moved by the "
+                    "daemon; bind it to {}",
+                    piece.device, memory.name(), memory::kFileSystemDriver, memory::kDeviceDriver);
+}
+
+// Of each piece; throws as device_of().
+std::vector<memory::SharedMemory*> memories_of(volume::Volume& volume,
+                                               const std::vector<Piece>& pieces) {
+  std::vector<memory::SharedMemory*> memories;
+  memories.reserve(pieces.size());
+  for (const Piece& piece : pieces) memories.push_back(&device_of(volume, piece));
+  return memories;
+}
+
+// One fence for each device will do.
+void fence(std::vector<memory::SharedMemory*> memories) {
+  std::sort(memories.begin(), memories.end());
+  memories.erase(std::unique(memories.begin(), memories.end()), memories.end());
+  for (memory::SharedMemory* memory : memories) memory->fence();
 }
 
 }  // namespace
@@ -53,7 +80,7 @@ void DaemonServed::read(fuse_req_t request, tree::NodeId id, std::uint64_t offse
   const std::shared_lock lock(lock_of(id));
   std::vector<iovec> answer;
   for (const Piece& piece : locate(volume_, id, offset, size, kMostPieces)) {
-    const auto bytes = volume_.memory().acquire(piece.offset, piece.length);
+    const auto bytes = device_of(volume_, piece).acquire(piece.offset, piece.length);
     // iovec serves both directions and so has no const.
     answer.push_back({const_cast<std::byte*>(bytes.data()), bytes.size()});
   }
@@ -70,16 +97,18 @@ void DaemonServed::write(fuse_req_t request, tree::NodeId id, std::uint64_t offs
                       "was created with",
                       offset, id);
   }
-  memory::SharedMemory& memory = volume_.memory();
+  // Before anything is stored: a write to a device that is missing changes none of the others.
+  const auto memories = memories_of(volume_, places);
   std::size_t done = 0;
-  for (const Piece& piece : places) {
-    const std::span<std::byte> room = memory.begin_write(piece.offset, piece.length);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const Piece& piece = places[i];
+    const std::span<std::byte> room = memories[i]->begin_write(piece.offset, piece.length);
     std::memcpy(room.data(), data.data() + done, room.size());
-    memory.write_back(piece.offset, piece.length);
+    memories[i]->write_back(piece.offset, piece.length);
     done += room.size();
   }
-  // One fence for all pieces: the answer must not be sent before the data is in memory.
-  memory.fence();
+  // The answer must not be sent before the data is in memory.
+  fence(memories);
   fuse_reply_write(request, done);
 }
 
@@ -87,12 +116,16 @@ void DaemonServed::flush(tree::NodeId id) {
   constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
   const std::unique_lock lock(lock_of(id));
   const auto places = locate(volume_, id, 0, kAll, std::numeric_limits<std::size_t>::max());
-  memory::SharedMemory& memory = volume_.memory();
+  const auto memories = memories_of(volume_, places);
   // Our own writes were written back before they were answered; lines that a program of this host
   // has stored into by the device itself are the same lines.
-  for (const Piece& piece : places) memory.write_back(piece.offset, piece.length);
-  memory.fence();
-  for (const Piece& piece : places) memory.acquire(piece.offset, piece.length);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    memories[i]->write_back(places[i].offset, places[i].length);
+  }
+  fence(memories);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    memories[i]->acquire(places[i].offset, places[i].length);
+  }
 }
 
 }  // namespace famfs::mapping

@@ -12,7 +12,7 @@
 namespace famfs::mapping {
 namespace {
 
-constexpr std::uint32_t kDevice = 0;  // the only one that a famfs has today
+constexpr std::uint32_t kFirstDevice = 0;
 
 constexpr std::uint64_t backing_of(tree::NodeId id) noexcept { return kmap::kFirstMapBacking + id; }
 
@@ -31,8 +31,23 @@ void KernelMapped::init(fuse_conn_info& connection) {
 
 void KernelMapped::connected(int fuse_fd) {
   fuse_fd_ = fuse_fd;
-  kmap::announce_device(protocol_, fuse_fd, kDevice, volume_.memory().name());
-  if (protocol_ != kmap::Protocol::kFmapV10) ++devices_told_;
+  tell_device(kFirstDevice);
+}
+
+void KernelMapped::tell_device(std::uint32_t index) {
+  // Also for one that the kernel has: it may be another file system's by now.
+  const std::string path = volume_.device(index).name();
+  const std::scoped_lock lock(mutex_);
+  if (protocol_ == kmap::Protocol::kFmapV10 || told_.contains(index)) return;
+  kmap::announce_device(protocol_, fuse_fd_, index, path);
+  told_.insert(index);
+  ++devices_told_;
+}
+
+void KernelMapped::tell_devices(const kmap::Map& map) {
+  for (const kmap::Strip& strip : map.strips) {
+    if (strip.device != kFirstDevice) tell_device(strip.device);
+  }
 }
 
 kmap::Map KernelMapped::map_of(tree::NodeId id) {
@@ -59,6 +74,7 @@ std::uint64_t KernelMapped::open(tree::NodeId id, fuse_file_info& answer) {
   answer.keep_cache = 0;
   // Also where the kernel asks for it later: the reason is in the log before the open fails.
   const kmap::Map map = map_of(id);
+  tell_devices(map);
   if (protocol_ != kmap::Protocol::kExtentMap) return 0;
   send_map(id, map);
   return backing_of(id);
@@ -84,12 +100,13 @@ std::optional<std::vector<std::byte>> KernelMapped::answer(const kmap::Request& 
     return bytes;
   }
   if (request.opcode == kmap::uapi::kGetDaxdev) {
-    if (request.node != kDevice) {
+    // Its kernel takes files on the first device only.
+    if (request.node != kFirstDevice) {
       throw base::Error(ENODEV, "the kernel asks for device {}; there is only {}", request.node,
-                        kDevice);
+                        kFirstDevice);
     }
     ++devices_told_;
-    return kmap::body_of(kmap::encode_daxdev(kDevice, volume_.memory().name()));
+    return kmap::body_of(kmap::encode_daxdev(kFirstDevice, volume_.memory().name()));
   }
   return std::nullopt;
 }

@@ -39,12 +39,16 @@ class KernelMapped final : public Method {
 
  private:
   kmap::Map map_of(tree::NodeId id);
+  void tell_device(std::uint32_t index);
+  // Those that a map names, the first left out. Throws EIO for one that is missing.
+  void tell_devices(const kmap::Map& map);
   void send_map(tree::NodeId id, const kmap::Map& map);
 
   volume::Volume& volume_;
   const kmap::Protocol protocol_;
-  int fuse_fd_ = -1;  // of the session, which outlives this
-  std::mutex mutex_;  // guards the two below; held while the kernel is told
+  int fuse_fd_ = -1;                        // of the session, which outlives this
+  std::mutex mutex_;                        // guards the three below; held while the kernel is told
+  std::unordered_set<std::uint32_t> told_;  // devices
   std::unordered_set<tree::NodeId> sent_;
   bool withdrawn_ = false;
   std::atomic<std::uint64_t> maps_told_{0};

@@ -50,6 +50,18 @@ class Mapped : public ::testing::Test {
   std::unique_ptr<volume::Volume> volume_;
 };
 
+TEST_F(Mapped, AFileOnAMissingDeviceIsNotOpened) {
+  volume_->add_device(std::make_unique<testing::RecordingMemory>(), false);
+  auto request = testing::a_file("both", 8 * testing::kMiB);
+  request.interleave = alloc::Interleave{2, 2, 2 * testing::kMiB};
+  volume_->create_file(request);
+  const auto client = example_.open(testing::client_uuid());
+  KernelMapped method(*client, kmap::Protocol::kFmap);
+  fuse_file_info info{};
+  EXPECT_EQ(error_of([&] { method.open(node("both"), info); }), EIO);
+  EXPECT_EQ(error_of([&] { method.open(node("d/f1"), info); }), 0);
+}
+
 TEST_F(Mapped, GetFmapIsAnsweredFromTheTree) {
   KernelMapped method(*volume_, kmap::Protocol::kFmap);
   const auto simple = method.answer(ask(uapi::kGetFmap, node("d/f1")));

@@ -14,12 +14,13 @@ std::vector<Piece> pieces(const media::FileMap& map, std::uint64_t size, std::ui
     const auto segment = tree::resolve(map, size, offset);
     if (!segment) break;
     const std::uint64_t step = std::min(length, segment->length);
-    if (!found.empty() && found.back().offset + found.back().length == segment->device_offset) {
+    if (!found.empty() && found.back().device == segment->device_index &&
+        found.back().offset + found.back().length == segment->device_offset) {
       found.back().length += step;
     } else if (found.size() == most) {
       break;
     } else {
-      found.push_back({segment->device_offset, step});
+      found.push_back({segment->device_offset, step, segment->device_index});
     }
     offset += step;
     length -= step;

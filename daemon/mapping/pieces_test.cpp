@@ -51,6 +51,12 @@ TEST(Pieces, ChunksThatTouchOnTheDeviceAreJoined) {
               ElementsAre(Piece{100 * kMiB, 8 * kMiB}));
 }
 
+TEST(Pieces, RunsOnDifferentDevicesAreNotJoined) {
+  const media::FileMap map{0, {{0, 100 * kMiB, 2 * kMiB}, {1, 102 * kMiB, 2 * kMiB}}};
+  EXPECT_THAT(pieces(map, 4 * kMiB, kMiB, 2 * kMiB, kNoLimit),
+              ElementsAre(Piece{101 * kMiB, kMiB, 0}, Piece{102 * kMiB, kMiB, 1}));
+}
+
 TEST(Pieces, NoMoreThanAskedFor) {
   EXPECT_THAT(pieces(interleaved(), 8 * kMiB, 0, 8 * kMiB, 2),
               ElementsAre(Piece{100 * kMiB, 2 * kMiB}, Piece{200 * kMiB, 2 * kMiB}));

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from famfs_verbs import MEBI, Famfs, random_bytes, sha256
-from host.cluster import Cluster
+from host.cluster import DEVICE_SIZE, Cluster
 from support import decoder, media
-from support.decoder import Directory, File, Image
+from support.decoder import Device, Directory, Entry, File, Image
 
 LONGEST = "d/" + "n" * 77  # 79 bytes
 CONTENT = {
@@ -39,8 +39,10 @@ def write_all(master: Famfs) -> None:
         master.put(path, content, "--mode", "0640", *options)
 
 
-def lines_of(entry: Directory | File, index: int) -> str:
+def lines_of(entry: Entry, index: int) -> str:
     """What `famfs logplay --dryrun -v` says of an entry."""
+    if isinstance(entry, Device):
+        return f"{index}: device {entry.index} uuid {entry.uuid} size {entry.size}"
     owner = f"mode {entry.mode:04o} owner {entry.uid}:{entry.gid}"
     if isinstance(entry, Directory):
         return f"{index}: directory {entry.path} {owner}"
@@ -51,9 +53,9 @@ def lines_of(entry: Directory | File, index: int) -> str:
     )
 
 
-def assert_said_alike(host: Famfs, image: Image) -> None:
+def assert_said_alike(host: Famfs, image: Image, *options: str) -> None:
     """fsck --json and logplay --dryrun of the unmounted device say what the decoder read."""
-    report: dict[str, Any] = json.loads(host.fsck("--json").stdout)
+    report: dict[str, Any] = json.loads(host.fsck("--json", *options).stdout)
     assert report["clean"] is True
     superblock = report["superblock"]
     assert superblock["version"] == image.version
@@ -70,10 +72,14 @@ def assert_said_alike(host: Famfs, image: Image) -> None:
         "directories": len(image.directories),
         "file_bytes": sum(file.size for file in image.files),
     }
-    capacity = image.device_size
+    capacity = image.capacity
     assert report["space"] == {
         "capacity": capacity, "used": image.used, "free": capacity - image.used
     }  # fmt: skip
+    assert [(device["index"], device["uuid"], device["size"], device["missing"])
+            for device in report["further_devices"]] == [
+        (device.index, str(device.uuid), device.size, None) for device in image.devices
+    ]  # fmt: skip
     played = host.famfs("logplay", "--dryrun", "-v", host.device).stdout.decode().splitlines()
     assert played[:-1] == [lines_of(entry, index) for index, entry in enumerate(image.entries)]
     assert played[-1] == (
@@ -88,6 +94,8 @@ def assert_shadow_alike(host: Famfs, image: Image, shadow: Path) -> None:
     host.famfs("logplay", "--daxdev", host.device, "--shadow", str(shadow))
     for file in image.files:
         said = (shadow / file.path).read_text()
+        devices = [int(value) for value in re.findall(r"devindex: (\d+)", said)]
+        assert devices == [run.device for run in file.runs]
         offsets = [int(value, 16) for value in re.findall(r"offset: (0x[0-9a-f]+)", said)]
         lengths = [int(value, 16) for value in re.findall(r"length: (0x[0-9a-f]+)", said)]
         assert list(zip(offsets, lengths)) == [(run.offset, run.length) for run in file.runs]
@@ -103,7 +111,11 @@ def test_what_ours_writes_is_decoded(cluster: Cluster, memory: Path, directory: 
         host.umount()
     image = decoder.decode(memory)
     assert image.version == 48 and len(image.entries) == 5 + 2 + len(CONTENT)
-    found = {entry.path: entry for entry in image.entries}
+    # What ours adds for several devices is in no file system on one.
+    assert image.devices == []
+    with media.medium(memory) as medium:
+        assert medium.superblock("flags") == 0
+    found = {entry.path: entry for entry in image.entries if not isinstance(entry, Device)}
     assert found["d/e"] == Directory("d/e", 0o700, 1001, 1002)
     assert {"p", "p/q", "p/q/r"} <= found.keys()
     created = found["created"]
@@ -114,11 +126,44 @@ def test_what_ours_writes_is_decoded(cluster: Cluster, memory: Path, directory: 
         assert isinstance(striped, File) and len(striped.runs) == 3
         # One strip in each of three quarters of the device.
         assert len({run.offset // (1024 * MEBI) for run in striped.runs}) == 3
-    digests = decoder.digests(memory, image)
+    digests = decoder.digests(image, memory)
     assert digests == on_client
     assert digests.items() >= {path: sha256(content) for path, content in CONTENT.items()}.items()
     assert_said_alike(cluster.client, image)
     assert_shadow_alike(cluster.client, image, directory / "shadow")
+
+
+def test_several_devices_are_decoded(hosts: Cluster, memory: Path, directory: Path) -> None:
+    """Two further devices: entries, first blocks, and the bytes of files in strips and in runs."""
+    paths = [directory / "second", directory / "third"]
+    for path in paths:
+        with path.open("wb") as file:
+            file.truncate(64 * MEBI)
+    options = [word for path in paths for word in ("-o", f"daxdev={path}")]
+    master = hosts.master
+    master.run("mkfs.famfs", master.device, *map(str, paths))
+    for host in (master, hosts.client):
+        host.mount(*options)
+    write_all(master)
+    striped = random_bytes(9_000_001, seed=5)
+    master.put("spread", striped, "--nstrips", "3", "--chunksize", "2M")
+    whole = random_bytes(40 * MEBI, seed=6)
+    master.creat("big", DEVICE_SIZE - 64 * MEBI)
+    master.put("whole", whole)
+    on_client = hosts.client.sha256(*CONTENT, "spread", "whole")
+    for host in (master, hosts.client):
+        host.umount()
+    image = decoder.decode(memory)
+    assert [device.size for device in image.devices] == [64 * MEBI, 64 * MEBI]
+    found = {file.path: file for file in image.files}
+    assert {run.device for run in found["spread"].runs} == {0, 1, 2}
+    assert 0 not in {run.device for run in found["whole"].runs}
+    digests = decoder.digests(image, memory, *paths)
+    assert digests.items() >= on_client.items()
+    assert (digests["spread"], digests["whole"]) == (sha256(striped), sha256(whole))
+    daxdevs = [word for path in paths for word in ("--daxdev", str(path))]
+    assert_said_alike(hosts.client, image, *daxdevs)
+    assert_shadow_alike(hosts.client, image, directory / "shadow")
 
 
 def test_longer_log_is_decoded(hosts: Cluster, memory: Path) -> None:
@@ -128,7 +173,7 @@ def test_longer_log_is_decoded(hosts: Cluster, memory: Path) -> None:
     hosts.master.umount()
     image = decoder.decode(memory)
     assert image.log_length == 16 * MEBI
-    assert decoder.digests(memory, image) == {"file": sha256(b"content")}
+    assert decoder.digests(image, memory) == {"file": sha256(b"content")}
     assert_said_alike(hosts.client, image)
 
 
@@ -153,7 +198,7 @@ def test_what_the_reference_wrote_is_decoded(reference: Path, directory: Path) -
         assert [[run.device, run.offset, run.length] for run in file.runs] == runs
         assert file.chunk == facts.get("chunk_size", 0)
     wanted = {name: facts["sha256"] for name, facts in described["files"].items()}
-    assert decoder.digests(path, image) == wanted
+    assert decoder.digests(image, path) == wanted
     assert image.used == described["fsck"]["allocated"]
     cluster = Cluster(directory, path, "plain")
     try:

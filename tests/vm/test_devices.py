@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contract: one file system on two dax devices, which the hosts name differently: a file in a strip
+on each is the same everywhere, and a host without one of them still has the rest. By every mapping
+method.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from famfs_verbs import MEBI, Famfs, random_bytes, sha256
+from famlab_vm.machine import DaxDevice
+from vm.cluster import Cluster
+from vm.labs import LabHost, Shape, TestLab
+from vm.mapping import DAEMON_SERVED, METHODS, Probe, require_method
+
+STRIPED = ("--nstrips", "2", "--chunksize", "2M")
+LITTLE = 32 * MEBI  # what a file that fills the first device leaves of it
+
+# Makes the regions anew, the last one first, and gives their dax devices to the driver $1: other
+# numbers, and another order. Prints the name of the first region's device, then of the second's.
+RENAME = """
+set -e
+cd /sys/bus/cxl/devices
+parts=
+for region in region*; do
+    window=$(basename "$(dirname "$(readlink -f "$region")")")
+    read -r decoder <"$region/target0"
+    endpoint=$(dirname "$(readlink -f "$decoder")")
+    parts="$window:$(basename "$(readlink -f "$endpoint/uport")") $parts"
+done
+cxl destroy-region -f all >&2
+for part in $parts; do
+    cxl create-region -m -t ram -d "${part%:*}" -w 1 "${part#*:}" >&2
+done
+names=
+for part in $parts; do
+    # They appear, and get a driver, in the background.
+    until device=$(readlink -e root0/"${part%:*}"/region*/dax_region*/dax*.*); do sleep 0.1; done
+    name=$(basename "$device")
+    while driver=$(basename "$(readlink "$device/driver")"); [ "$driver" != "$1" ]; do
+        [ -z "$driver" ] || echo "$name" >"$device/driver/unbind"
+        echo "$name" >"/sys/bus/dax/drivers/$1/new_id" || sleep 0.1
+    done
+    names="/dev/$name $names"
+done
+echo "$names"
+"""
+
+pytestmark = [
+    pytest.mark.shapes(topologies=("two-bridges",), dax=("fsdev_dax",), only=True),
+    pytest.mark.timeout(900),
+]
+
+
+@dataclass
+class Host:
+    """A host, and what the two devices are called there."""
+
+    famfs: Famfs
+    machine: LabHost
+    probe: Probe
+    first: str
+    second: str
+
+    def status(self) -> dict[str, Any]:
+        words = ["getfattr", "--only-values", "-n", "user.famfs.shadow", self.famfs.mount_point]
+        directory = self.famfs.run(*words).stdout.decode().strip()
+        answer = self.probe.run("get", f"{directory}/sock", "/status").stdout.decode()
+        status: dict[str, Any] = json.loads(answer.partition("\r\n\r\n")[2])
+        return status
+
+
+@dataclass
+class Devices:
+    """A file system on two devices, not yet made or mounted."""
+
+    master: Host
+    client: Host
+    method: str
+
+    @property
+    def hosts(self) -> list[Host]:
+        return [self.master, self.client]
+
+    def make(self) -> None:
+        """On both devices."""
+        options = self.master.famfs.mkfs_options
+        words = ["mkfs.famfs", "--force", *options, self.master.first, self.master.second]
+        assert "No errors found" in self.master.famfs.run(*words).text
+
+    def mount(self) -> None:
+        for host in self.hosts:
+            outcome = host.famfs.mount()
+            assert f"mapping method {self.method}" in outcome.text
+            assert "warning" not in outcome.text
+
+    def give_verbs_their_options(self) -> None:
+        for host in self.hosts:
+            # The daemon serves files only over the other driver, which is lent for the mount, and
+            # of the second device only where that is named; the kernel's methods find it unnamed.
+            lent = self.method == DAEMON_SERVED
+            host.famfs.mkfs_options = ("--set-daxmode",) if lent else ()
+            host.famfs.mount_options = (
+                *host.famfs.mkfs_options, "-o", f"method={self.method}",
+                *(("-o", f"daxdev={host.second}") if lent else ()),
+            )  # fmt: skip
+
+
+@pytest.fixture(params=(*METHODS, DAEMON_SERVED))
+def on_two(
+    request: pytest.FixtureRequest,
+    lab: TestLab,
+    devices: list[DaxDevice],
+    probes: list[Probe],
+    shape: Shape,
+) -> Iterator[Devices]:
+    """Both hosts name the devices alike."""
+    first, second = (device.path for device in devices)
+    method = str(request.param)
+    require_method(lab.hosts[0], first, method)
+    cluster = Cluster(lab, first)
+    hosts = [
+        Host(famfs, machine, probe, first, second)
+        for famfs, machine, probe in zip(cluster.all, lab.hosts, probes)
+    ]
+    on_two = Devices(hosts[0], hosts[1], method)
+    on_two.give_verbs_their_options()
+    yield on_two
+    cluster.umount_all()
+
+
+@pytest.fixture
+def renamed(on_two: Devices, lab: TestLab) -> Iterator[Devices]:
+    """The client has other names for the devices."""
+    client = on_two.client
+    words = ["bash", "-c", RENAME, "bash", "fsdev_dax"]
+    client.first, client.second = client.machine.run(words, timeout=300).stdout.decode().split()
+    assert client.first != on_two.master.first and client.second != on_two.master.second
+    client.famfs.device = client.first
+    on_two.give_verbs_their_options()
+    yield on_two
+    if client.famfs.mounted and client.machine.is_well():
+        client.famfs.umount()
+    # The lab goes on to other tests, for which all hosts have the same names.
+    lab.restart(client.machine)
+
+
+def test_devices_of_other_names(renamed: Devices) -> None:
+    """Each host finds the second device under its own name; strips and whole files on it are the
+    same on both, read, written and mapped.
+    """
+    renamed.make()
+    renamed.mount()
+    master, client = renamed.master.famfs, renamed.client.famfs
+    content = random_bytes(11 * MEBI + 5, seed=1)
+    master.put("striped", content, *STRIPED)
+    for famfs in (master, client):
+        shown = famfs.famfs("getmap", famfs.path("striped")).text
+        assert "dev: 0" in shown and "dev: 1" in shown
+    assert client.sha256() == {"striped": sha256(content)}
+    # Written through the client's kernel across the border of two strips.
+    patch = random_bytes(3 * MEBI, seed=2)
+    client.overwrite("striped", MEBI, patch)
+    master.famfs("flush", master.path("striped"))
+    content = content[:MEBI] + patch + content[4 * MEBI :]
+    assert master.sha256() == {"striped": sha256(content)}
+    # By mmap(2) where the method has it, as these commands use it.
+    master.creat("mapped", 20 * MEBI, *STRIPED, "--randomize", "--seed", "3")
+    client.famfs("verify", "--seed", "3", "--filename", client.path("mapped"))
+
+    # Where the first device is full, a whole file is on the second one.
+    master.creat("big", renamed.master.status()["devices"][0]["size"] - LITTLE)
+    whole = random_bytes(7 * MEBI, seed=3)
+    master.put("whole", whole)
+    shown = client.famfs("getmap", client.path("whole")).text
+    assert "dev: 1" in shown and "dev: 0" not in shown
+    assert client.sha256("whole") == {"whole": sha256(whole)}
+
+    for host in renamed.hosts:
+        status = host.status()
+        assert [device["name"] for device in status["devices"]] == [host.first, host.second]
+        assert [device["state"] for device in status["devices"]] == ["current", "current"]
+        sizes = [device["size"] for device in status["devices"]]
+        assert status["space"]["capacity"] == sum(sizes)
+        if renamed.method != DAEMON_SERVED:
+            assert status["mapping"]["devices_told"] == 2
+        checked = host.famfs.fsck().text
+        assert host.second in checked and "No errors found" in checked
+
+
+def test_devadd_while_mounted(on_two: Devices) -> None:
+    """Clients that are mounted take a device that is added, and have it after the next mount."""
+    master, client = on_two.master.famfs, on_two.client.famfs
+    # Not a device of an earlier test.
+    master.run("mkfs.famfs", "--kill", "--force", *master.mkfs_options, on_two.master.second)
+    master.mkfs()
+    on_two.mount()
+    master.put("old", b"old")
+    added = master.famfs("devadd", master.mount_point, on_two.master.second)
+    assert "is device 1" in added.text
+    master.creat("striped", 20 * MEBI, *STRIPED, "--randomize", "--seed", "4")
+    for _ in range(2):
+        assert "dev: 1" in client.famfs("getmap", client.path("striped")).text
+        client.famfs("verify", "--seed", "4", "--filename", client.path("striped"))
+        assert client.read("old") == b"old"
+        assert "No errors found" in client.fsck().text
+        client.umount()
+        client.mount()
+    refused = client.famfs("devadd", client.mount_point, on_two.client.second, check=False)
+    assert 0 < refused.returncode < 128
+
+
+@pytest.mark.expects_daemon_errors("is not among")
+def test_host_without_the_second_device(on_two: Devices) -> None:
+    """A client whose second device has no driver has the files of the first; of the others it
+    says why it has not, and it has them too when the device is there again.
+    """
+    on_two.make()
+    master, client = on_two.master.famfs, on_two.client.famfs
+    master.mount()
+    whole, striped = random_bytes(MEBI, seed=5), random_bytes(9 * MEBI, seed=6)
+    master.put("whole", whole)
+    master.put("striped", striped, *STRIPED)
+    name = on_two.client.second.rpartition("/")[2]
+    driver = "/sys/bus/dax/drivers/fsdev_dax"
+    client.run("sh", "-c", 'echo "$1" >"$2/unbind"', "sh", name, driver)
+    try:
+        mounted = client.mount()
+        assert "warning: files that need it answer EIO: device 1" in mounted.text
+        assert client.read("whole") == whole
+        assert sorted(client.tree()) == ["striped", "whole"]
+        outcome = client.run("cat", client.path("striped"), check=False)
+        assert outcome.returncode != 0 and "Input/output error" in outcome.text
+        _, missing = on_two.client.status()["devices"]
+        assert missing["state"] == "missing" and "not among" in missing["reason"]
+        checked = client.fsck(check=False)
+        assert checked.returncode == 4 and "device 1" in checked.text
+        # The others have it all the same.
+        assert master.sha256() == {"striped": sha256(striped), "whole": sha256(whole)}
+    finally:
+        client.run("sh", "-c", 'echo "$1" >"$2/bind"', "sh", name, driver)
+    time.sleep(1.1)  # it is looked for once a second
+    assert client.sha256() == {"striped": sha256(striped), "whole": sha256(whole)}
+    assert on_two.client.status()["devices"][1]["state"] == "current"
+    assert "No errors found" in client.fsck().text

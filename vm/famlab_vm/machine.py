@@ -304,6 +304,23 @@ class Machine:
             lambda: self._crashed or self._stopped, 60, "did not panic although it got an NMI"
         )
 
+    def pause(self) -> None:
+        """Stop the guest's processors and clock, as when a virtual machine is suspended.
+
+        It knows nothing of it afterwards. Until resume() its agent does not answer.
+        """
+        try:
+            self._running_domain().suspend()
+        except libvirt.libvirtError as error:
+            raise LabStateError(f"{self.name}: cannot be paused: {error}") from error
+
+    def resume(self) -> None:
+        """Let a paused guest go on where it stopped."""
+        try:
+            self._running_domain().resume()
+        except libvirt.libvirtError as error:
+            raise LabStateError(f"{self.name}: cannot be resumed: {error}") from error
+
     def machine_check(self, address: int) -> None:
         """Report an uncorrected memory error at a physical address to the guest's kernel.
 

@@ -8,6 +8,7 @@ export FAMLAB_START := $(shell date +%s.%6N)
 # The scripts change directory, so relative names must not reach them.
 override export KERNEL := $(abspath $(KERNEL))
 override export KERNEL_SRC := $(abspath $(KERNEL_SRC))
+override export FAMFS_BIN := $(abspath $(FAMFS_BIN))
 # A plain name that is no file here is looked up in PATH.
 override export QEMU := $(if $(findstring /,$(QEMU))$(wildcard $(QEMU)),$(abspath $(QEMU)),$(QEMU))
 
@@ -34,24 +35,31 @@ make lab              all of these, and what vm/famlab needs of the machine
 make clean            remove build/
 make distclean        remove build/ and the cache that clones share
 
-HOSTS=2,4 TOPOLOGY=switch TESTS=EXPRESSION     which labs and which tests
+HOSTS=2,4 TOPOLOGY=switch DAX=fsdev_dax        which labs
+TESTS=EXPRESSION                               which tests
+FAMFS_BIN=DIR                                  test and test-vm: famfs, mkfs.famfs and famfs_fused
+                                               (or famfsd) of somebody else
 KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=NAME  another kernel (kernel-config/build.sh --help)
 QEMU=FILE MIRROR=URI FAMLAB_CACHE=DIR           another emulator, Debian mirror, cache
 endef
 
-.PHONY: host test test-vm bench documents install deb lint tree lint-tree kernel image guest guest-tests lab clean distclean help
+.PHONY: host test test-vm famfs-bin bench documents install deb lint tree lint-tree kernel image guest guest-tests lab clean distclean help
 host: need-build
 	@test -e build/host/build.ninja && test "$(CONFIGURED)" -ef daemon || { rm -rf build/host && \
 		cmake --log-level=WARNING -S daemon -B build/host -G Ninja; }
 	@ninja --quiet -C build/host
 
-test: need-test host
+test: famfs-bin need-test host
 	@ctest --test-dir build/host --output-on-failure --progress -j$$(nproc)
 	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider vm/tests
 	@tests/run host
 
-test-vm: lab guest-tests
+test-vm: famfs-bin lab guest-tests
 	@tests/run vm
+
+# Before anything is built, as that takes a while.
+famfs-bin:
+	@cd tests && /usr/bin/python3 -B -m support.programs
 
 bench: lab guest-tests
 	@tests/run bench $(if $(SUITE),-k '$(SUITE)')
@@ -70,7 +78,7 @@ lint: need-tree
 	@setup/tree.sh lint-tree
 	@ci/lint.sh
 
-lab: need-vm kernel image guest
+lab: need-vm kernel image $(if $(FAMFS_BIN),,guest)
 
 tree: need-tree
 	@setup/tree.sh

@@ -12,11 +12,15 @@ import hashlib
 import random
 from dataclasses import dataclass, field, replace
 
+from support import features, programs
 from support.evidence import court
 from support.machine import Machine, Outcome
 
 MEBI = 1 << 20
 ALLOCATION_UNIT = 2 * MEBI
+
+# Unmounts $1 and returns when its daemon, $2, has ended; umount(8) alone returns before.
+UMOUNT = 'umount "$1" && while pgrep -f "^[^ ]*$2 .*$1" >/dev/null; do sleep 0.1; done'
 
 # Exit codes of `famfs fsck`.
 FSCK_CLEAN = 0
@@ -62,6 +66,8 @@ class Famfs:
     mount_options: tuple[str, ...] = ()
     mkfs_options: tuple[str, ...] = ()
     mounted: bool = field(default=False, init=False)
+    # It learns of what the master has made by `famfs logplay` alone.
+    plays_log: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -71,6 +77,7 @@ class Famfs:
         return f"{self.mount_point}/{relative}" if relative else self.mount_point
 
     def run(self, *argv: str, check: bool = True, input: bytes | None = None) -> Outcome:
+        features.require(self.machine.ask, argv)
         return self.machine.run(argv, check=check, input=input)
 
     def famfs(self, *argv: str, check: bool = True) -> Outcome:
@@ -92,8 +99,10 @@ class Famfs:
 
     def umount(self, check: bool = True) -> None:
         court.hear(self.machine)  # the daemon takes its log along
-        # Not umount(8), which returns while the daemon is still ending.
-        self.famfs("umount", self.mount_point, check=check)
+        if features.has(self.machine.ask, "umount"):
+            self.famfs("umount", self.mount_point, check=check)
+        else:
+            self.run("sh", "-c", UMOUNT, "sh", self.mount_point, programs.daemon(), check=check)
         self.mounted = False
 
     def fsck(self, *options: str, check: bool = True) -> Outcome:
@@ -103,6 +112,11 @@ class Famfs:
 
     def logplay(self, *options: str, check: bool = True) -> Outcome:
         return self.famfs("logplay", *options, self.mount_point, check=check)
+
+    def catch_up(self) -> None:
+        """Before files are looked at: has what the master has made."""
+        if self.plays_log and self.mounted:
+            self.logplay()
 
     # files
 
@@ -114,6 +128,7 @@ class Famfs:
 
     def put(self, relative: str, content: bytes, *options: str, check: bool = True) -> Outcome:
         """Copies content into a new file with `famfs cp`, from a temporary file of this host."""
+        features.require(self.machine.ask, ("famfs", "cp", *options))
         script = (
             'target=$1; shift; source=$(mktemp) && cat > "$source" || exit 99; '
             'famfs cp "$@" "$source" "$target"; code=$?; rm -f "$source"; exit $code'
@@ -124,6 +139,7 @@ class Famfs:
 
     def overwrite(self, relative: str, offset: int, content: bytes, *, flush: bool = True) -> None:
         """Writes into an existing file and, as the contract of shared memory wants, flushes it."""
+        self.catch_up()
         self.run(
             "dd",
             f"of={self.path(relative)}",
@@ -138,6 +154,7 @@ class Famfs:
             self.famfs("flush", self.path(relative))
 
     def read(self, relative: str, offset: int = 0, size: int | None = None) -> bytes:
+        self.catch_up()
         command = ["dd", f"if={self.path(relative)}", "bs=1M", "status=none"]
         command += ["iflag=skip_bytes,count_bytes", f"skip={offset}"]
         if size is not None:
@@ -146,6 +163,7 @@ class Famfs:
 
     def sha256(self, *relative: str) -> dict[str, str]:
         """The digests of files as this host reads them, by path; of all files without arguments."""
+        self.catch_up()
         if relative:
             output = self.run("sha256sum", "--", *(self.path(name) for name in relative)).stdout
         else:
@@ -160,6 +178,7 @@ class Famfs:
 
     def tree(self) -> dict[str, Entry]:
         """Everything in the name space with mode, owner and size, without the .meta directory."""
+        self.catch_up()
         output = self.run(
             "find", self.mount_point, "-mindepth", "1", "-path", f"{self.mount_point}/.meta",
             "-prune", "-o", "-mindepth", "1", "-printf", r"%P\t%y\t%m\t%U\t%G\t%s\n",
@@ -174,4 +193,5 @@ class Famfs:
         return entries
 
     def exists(self, relative: str) -> bool:
+        self.catch_up()
         return self.run("test", "-e", self.path(relative), check=False).returncode == 0

@@ -17,14 +17,13 @@ from pathlib import Path
 import pytest
 from famfs_verbs import Famfs
 from host.cluster import DEVICE_SIZE, MEMORIES, Cluster
-from support import paths
+from support import paths, programs
 from support.skips import missing_feature
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for name in ("famfs", "mkfs.famfs", "famfsd"):
-        if not (paths.BINARIES / name).exists():
-            raise pytest.UsageError(f"{paths.BINARIES / name} is not there: run `make` first")
+    if problem := programs.problem():
+        raise pytest.UsageError(problem)
     if not Path("/dev/fuse").exists():
         raise pytest.UsageError("/dev/fuse is not there: the host suite mounts real file systems")
 

@@ -60,6 +60,10 @@ class Machine(Witness, Protocol):
     ) -> Outcome:
         ...
 
+    def ask(self, argv: Sequence[str]) -> tuple[int, str]:
+        """The status and all the words of a command that has no part in the test."""
+        ...
+
 
 def _display(argv: Sequence[str]) -> str:
     return " ".join(argv)
@@ -136,6 +140,19 @@ class LocalHost:
             ) from error
         outcome = Outcome(self.name, tuple(argv), done.returncode, done.stdout, done.stderr)
         return conclude(outcome, check)
+
+    def ask(self, argv: Sequence[str]) -> tuple[int, str]:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+            env=self.environment,
+            cwd=self.directory,
+        )
+        return done.returncode, done.stdout.decode(errors="replace")
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Starts a command that goes on beside the test; its output is a pipe."""

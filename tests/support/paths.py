@@ -32,6 +32,8 @@ OVERRIDES = (
     "QEMU",
     "HOSTS",
     "TOPOLOGY",
+    "DAX",
+    "PATIENCE",
     "FAMLAB_CACHE",
     "FAMFS_BIN",
     "FAMFS_REFERENCE_IMAGE",

@@ -4,9 +4,16 @@
 from __future__ import annotations
 
 from famfs_verbs import Famfs
+from support.programs import FOREIGN
+from support.skips import missing_feature
 from vm.labs import LabHost, TestLab, together
 
 MOUNT_POINT = "/mnt/famfs"
+# How long a client that follows the log by itself may take to learn of a new file.
+_PATIENCE_OF_CLIENTS = 5
+
+# Whether clients of the famfs under test follow the log by themselves, once it is known.
+_follows: list[bool] = [] if FOREIGN else [True]
 
 
 class Cluster:
@@ -32,7 +39,25 @@ class Cluster:
     def make_and_mount(self) -> Cluster:
         self.master.mkfs()
         together(Famfs.mount, self.all)
+        if not _follows and self.clients:
+            _follows.append(self._clients_follow())
+            self.umount_all()
+            return self.make_and_mount()
+        for famfs in self.clients:
+            famfs.plays_log = not _follows[0]
         return self
+
+    def _clients_follow(self) -> bool:
+        self.master.mkdir("probe")
+        path = self.clients[0].path("probe")
+        look = 'i=0; until [ -d "$1" ]; do [ $((i+=1)) -le "$2" ] || exit 1; sleep 0.1; done'
+        words = ("sh", "-c", look, "sh", path, str(10 * _PATIENCE_OF_CLIENTS))
+        return self.clients[0].run(*words, check=False).returncode == 0
+
+    def require_following(self) -> None:
+        """Skips a test that looks at a client while the master goes on."""
+        if self.clients and self.clients[0].plays_log:
+            missing_feature("following the log", "a client needs famfs logplay to see a new file")
 
     def umount_all(self) -> None:
         """Unmounts wherever something is mounted; a host that is down has nothing."""

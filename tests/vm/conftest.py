@@ -4,8 +4,8 @@
 connection -> keeper (of labs) -> lab (booted, of the test's shape) -> devices (shared memory ready
 on every host) -> cluster (famfs made afresh and mounted on every host).
 
-`@pytest.mark.shapes(hosts=..., topologies=..., dax=...)` gives the dimensions; HOSTS= and TOPOLOGY=
-of the environment override them (see labs.shapes).
+`@pytest.mark.shapes(hosts=..., topologies=..., dax=...)` gives the dimensions; HOSTS=, TOPOLOGY=
+and DAX= of the environment override them (see labs.shapes).
 """
 
 from __future__ import annotations
@@ -19,10 +19,18 @@ from famfs_verbs import Famfs
 from famlab_vm import Artifacts, Connection
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.machine import DaxDevice
-from support import plugin
+from support import plugin, programs
 from vm.cluster import Cluster
 from vm.labs import PATIENCE, LabKeeper, Shape, TestLab, run_directory, shapes
-from vm.mapping import DAEMON_SERVED, METHODS, Probe, compile_probe, mounted_by
+from vm.mapping import (
+    DAEMON_SERVED,
+    METHODS,
+    OWN_CHOICE,
+    Probe,
+    compile_probe,
+    mounted_by,
+    require_method,
+)
 
 _FAILED = pytest.StashKey[bool]()
 
@@ -31,6 +39,8 @@ _FAILED = pytest.StashKey[bool]()
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["FAMLAB_RUN"] = str(run_directory())
     run_directory().mkdir(mode=0o700, exist_ok=True)
+    if programs.FOREIGN and (problem := programs.problem()):
+        raise pytest.UsageError(problem)
     try:
         Artifacts.find()
     except PrerequisiteMissing as error:
@@ -116,7 +126,9 @@ def devices(lab: TestLab) -> list[DaxDevice]:
 
 @pytest.fixture
 def cluster(lab: TestLab, devices: list[DaxDevice]) -> Iterator[Cluster]:
-    """A fresh famfs on the first device, mounted on every host."""
+    """A fresh famfs on the first device, mounted on every host by the best method there is."""
+    if lab.shape.dax == "fsdev_dax" and not programs.FOREIGN:
+        require_method(lab.hosts[0], devices[0].path)
     cluster = Cluster(lab, devices[0].path)
     cluster.make_and_mount()
     yield cluster
@@ -129,7 +141,10 @@ def program() -> Path:
     return compile_probe()
 
 
-@pytest.fixture(params=METHODS)
+KERNEL_METHODS = (*METHODS, *((OWN_CHOICE,) if programs.FOREIGN else ()))
+
+
+@pytest.fixture(params=KERNEL_METHODS)
 def method(request: pytest.FixtureRequest) -> str:
     """The mapping methods of a kernel with ours."""
     return str(request.param)
@@ -142,7 +157,7 @@ def mapped(lab: TestLab, devices: list[DaxDevice], method: str) -> Iterator[Clus
         yield cluster
 
 
-@pytest.fixture(params=(*METHODS, DAEMON_SERVED))
+@pytest.fixture(params=(*KERNEL_METHODS, DAEMON_SERVED))
 def served(
     request: pytest.FixtureRequest, lab: TestLab, devices: list[DaxDevice]
 ) -> Iterator[Cluster]:

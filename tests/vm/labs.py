@@ -8,24 +8,28 @@ started anew when a test has failed or left a host dead.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from famlab_vm import Artifacts, Connection, Lab, Topology
 from famlab_vm import Machine as Guest
 from famlab_vm.errors import AgentError, CommandTimeout, LabStateError
-from support import paths, plugin
+from support import paths, plugin, programs
 from support.evidence import Testimony, court
 from support.machine import Outcome, conclude
 from support.skips import missing_feature
 
 T = TypeVar("T")
 
-# By how much every timeout is longer: KASAN and lockdep make a kernel some four times slower.
-PATIENCE = 5 if os.environ.get("KERNEL_FLAVOR") == "debug" else 1
+# By how much every timeout is longer: KASAN and lockdep make a kernel some four times slower, and
+# only who starts a run knows what else the machine has to do.
+_DEBUG = os.environ.get("KERNEL_FLAVOR") == "debug"
+PATIENCE = int(os.environ.get("PATIENCE") or (5 if _DEBUG else 1))
 
 TOPOLOGIES = ("one-device", "two-bridges", "interleave-2", "switch", "pmem")
 
@@ -50,20 +54,24 @@ def shapes(
     *,
     hosts: Iterable[int] = (2,),
     topologies: Iterable[str] = ("one-device",),
-    dax: Iterable[str] = ("device_dax",),
+    dax: Iterable[str] | None = None,
     fewest: int = 1,
     only: bool = False,
 ) -> list[Shape]:
-    """The shapes a test runs on: its own, unless HOSTS or TOPOLOGY choose others.
+    """The shapes a test runs on: its own, unless HOSTS, TOPOLOGY or DAX choose others.
 
     `fewest` is how many hosts the test needs; `only` says that it is about just these topologies.
+    A test that names modes of its devices is about them: DAX chooses among these.
     """
-    hosts, topologies, dax = list(hosts), list(topologies), list(dax)
+    hosts, topologies = list(hosts), list(topologies)
+    modes = list(dax or ("device_dax",))
+    if asked := chosen("DAX"):
+        modes = [mode for mode in asked if dax is None or mode in modes]
     if asked := chosen("HOSTS"):
         hosts = [int(count) for count in asked if int(count) >= fewest]
     if asked := chosen("TOPOLOGY"):
         topologies = [name for name in asked if not only or name in topologies]
-    return [Shape(count, name, mode) for name in topologies for mode in dax for count in hosts]
+    return [Shape(count, name, mode) for name in topologies for mode in modes for count in hosts]
 
 
 def together(work: Callable[[T], object], items: Sequence[T]) -> None:
@@ -81,6 +89,21 @@ def kernel_of_flavor(name: str, *as_good: str) -> Path:
     if not kernel.exists():
         missing_feature(name, f"make kernel KERNEL_FLAVOR={name} has not been run")
     return kernel.resolve()
+
+
+def share() -> str | None:
+    """What guests see as /opt/famlab: that of make, or with FAMFS_BIN a copy with those programs.
+
+    They are copied, as links would lead out of what a guest sees.
+    """
+    if not programs.FOREIGN:
+        return None
+    directory = paths.run_directory() / "share"
+    if not directory.exists():
+        plugin.adopt(directory)
+        shutil.copytree(paths.BINARIES, directory / "bin")
+        shutil.copytree(paths.BUILD / "guest" / "tests", directory / "tests")
+    return str(directory)
 
 
 class LabHost:
@@ -109,6 +132,10 @@ class LabHost:
             raise
         outcome = Outcome(self.name, tuple(argv), done.returncode, done.stdout, done.stderr)
         return conclude(outcome, check)
+
+    def ask(self, argv: Sequence[str]) -> tuple[int, str]:
+        done = self.guest.run(argv, timeout=60 * PATIENCE)
+        return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
 
     def is_well(self) -> bool:
         """Whether the guest runs and answers."""
@@ -184,6 +211,23 @@ class TestLab:
         return all(host.is_well() for host in self.hosts)
 
 
+# What a shell and the loader say of a program that cannot be started.
+CANNOT_START = (126, 127)
+
+
+def require_programs(host: LabHost) -> None:
+    """Ends the session if the programs that FAMFS_BIN names do not start in a guest."""
+    if programs.FOREIGN:
+        status, said = host.ask(["famfs", "-h"])
+        if status in CANNOT_START:
+            pytest.exit(
+                f"FAMFS_BIN={paths.BINARIES}: famfs does not start in a guest: {said.strip()}; "
+                "guests have the packages of build/image/packages.txt (setup/in-tree compiles "
+                "for them), and what else is in the directory",
+                returncode=pytest.ExitCode.USAGE_ERROR,
+            )
+
+
 class LabKeeper:
     """Starts labs, keeps the last one for the next test, and removes each without a trace."""
 
@@ -210,7 +254,7 @@ class LabKeeper:
             Topology.load(shape.topology),
             hosts=shape.hosts,
             dax=shape.dax,
-            artifacts=Artifacts.find(str(kernel)) if kernel is not None else None,
+            artifacts=Artifacts.find(kernel=str(kernel) if kernel else None, share=share()),
             kernel_arguments=kernel_arguments,
         )
         started = TestLab(shape, lab)
@@ -224,6 +268,7 @@ class LabKeeper:
             raise
         for host in started.hosts:
             host.booted = True
+        require_programs(started.hosts[0])
         return started
 
     def end(self, started: TestLab) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from famfs_verbs import MEBI, Famfs
-from support import paths
+from support import features, paths, programs
 from support.machine import Outcome
 from support.skips import missing_feature
 from vm.cluster import Cluster
@@ -20,6 +20,8 @@ from vm.labs import LabHost, TestLab
 # The methods of the kernel, and the one that needs nothing of it.
 METHODS = ("extent-map", "fmap")
 DAEMON_SERVED = "daemon-served"
+# With FAMFS_BIN also the one that it takes by itself, whatever its name.
+OWN_CHOICE = "own-choice"
 SOURCES = sorted((paths.TESTS / "vm" / "probe").glob("*.cpp"))
 PROGRAM = "/run/mapprobe"
 STATISTICS = "/sys/kernel/debug/fuse_dax/stats"
@@ -84,6 +86,10 @@ _offered: dict[str, bool] = {}
 
 def offers(host: LabHost, device: str, method: str) -> bool:
     """Whether the kernel has the method: tried on the device, which is made anew for it."""
+    if method == OWN_CHOICE:
+        return True
+    if not features.has(host.ask, "mount", "-o"):
+        missing_feature("mapping methods by name", "`famfs mount` has no option -o")
     if method not in _offered:
         # --set-daxmode: the question is about the kernel, whatever driver has the device.
         host.run(["mkfs.famfs", "--force", "--set-daxmode", device])
@@ -106,16 +112,24 @@ def require_method(host: LabHost, device: str, method: str = "") -> None:
         missing_feature("mapping methods", f"this kernel does not offer {' or '.join(wanted)}")
 
 
+def name_of_method(method: str) -> str:
+    """The name, where a test is about that; skips if the method is not known by one."""
+    if method == OWN_CHOICE:
+        missing_feature("mapping methods by name", "the mount was not told which to take")
+    return method
+
+
 @contextmanager
 def mounted_by(method: str, lab: TestLab, device: str) -> Iterator[Cluster]:
     """A fresh famfs on a device bound to fsdev_dax, mounted on every host by the method."""
     require_method(lab.hosts[0], device, method)
     # The daemon serves files only over the other driver, which is lent for the mount.
     driver = ("--set-daxmode",) if method == DAEMON_SERVED else ()
+    forced = () if method == OWN_CHOICE else ("-o", f"method={method}")
     cluster = Cluster(lab, device)
     for famfs in cluster.all:
         famfs.mkfs_options = driver
-        famfs.mount_options = (*driver, "-o", f"method={method}")
+        famfs.mount_options = (*driver, *forced)
     cluster.make_and_mount()
     yield cluster
     cluster.umount_all()
@@ -123,19 +137,22 @@ def mounted_by(method: str, lab: TestLab, device: str) -> Iterator[Cluster]:
 
 def counters(host: LabHost) -> dict[str, int]:
     """The kernel's counters since boot."""
+    if programs.FOREIGN and host.run(["test", "-e", STATISTICS], check=False).returncode != 0:
+        missing_feature("counters of mappings", f"the kernel has no {STATISTICS}")
     lines = host.run(["cat", STATISTICS]).stdout.decode().splitlines()
     return {name: int(value) for name, value in (line.split() for line in lines)}
 
 
 def kill_daemon(host: Famfs) -> None:
     """Kills it, and returns when it is gone."""
-    host.run("pkill", f"-{int(signal.SIGKILL)}", "-x", "famfsd")
+    host.run("pkill", f"-{int(signal.SIGKILL)}", "-x", programs.daemon())
     wait_for_daemon(host)
 
 
 def wait_for_daemon(host: Famfs) -> None:
     """Returns when it has ended."""
-    host.run("sh", "-c", "while pgrep -x famfsd >/dev/null; do sleep 0.1; done")
+    wait = 'while pgrep -x "$1" >/dev/null; do sleep 0.1; done'
+    host.run("sh", "-c", wait, "sh", programs.daemon())
 
 
 def make(master: Famfs, name: str, size: int, kind: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from support import paths, plugin
-from vm.command import FAMLAB, famlab, succeed
+from vm.command import FAMLAB, famlab, share_of, succeed
 from vm.labs import run_directory
 
 
@@ -24,7 +24,8 @@ def pair() -> Iterator[tuple[str, str]]:
     try:
         starts = [
             subprocess.Popen(
-                [str(FAMLAB), "up", "--name", name, "--hosts", "2"], stdin=subprocess.DEVNULL
+                [str(FAMLAB), "up", "--name", name, "--hosts", "2", *share_of("up")],
+                stdin=subprocess.DEVNULL
             )
             for name in names
         ]

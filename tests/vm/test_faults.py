@@ -10,6 +10,7 @@ import threading
 import pytest
 from famfs_verbs import Famfs, random_bytes
 from famlab_vm.errors import FamlabError
+from support import programs
 from vm.cluster import Cluster
 from vm.labs import Shape
 
@@ -20,6 +21,7 @@ WAIT_FOR_FILE = 'while ! [ -e "$1/$2" ]; do sleep 0.02; done'
 
 def kill_while_it_creates(cluster: Cluster, witness: Famfs, files: int) -> None:
     """Kills host0 in a loop of creat once `witness` sees that many files."""
+    cluster.require_following()
     host0 = cluster.host(cluster.master)
     words = ["sh", "-c", CREATE_FOR_EVER, "sh", cluster.master.path()]
 
@@ -95,7 +97,7 @@ def test_daemon_killed_and_back(cluster: Cluster, shape: Shape, role: str) -> No
     content = random_bytes(60_000, 3)
     cluster.master.put("file", content)
     victim, other = cluster.all[:2] if role == "master" else cluster.all[1::-1]
-    victim.run("pkill", "--signal", "KILL", "--exact", "famfsd")
+    victim.run("pkill", "--signal", "KILL", "--exact", programs.daemon())
     assert other.read("file") == content
     other.fsck()
     victim.umount()

@@ -86,6 +86,7 @@ def test_new_files_appear_by_themselves(
     cluster: Cluster, master: Famfs, client: Famfs, shape: Shape
 ) -> None:
     """A name looked up in vain, and a directory listed before, show the new file at once."""
+    cluster.require_following()
     master.mkdir("d")
     assert not client.exists("d/file")
     assert sorted(client.tree()) == ["d"]

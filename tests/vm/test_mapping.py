@@ -13,7 +13,7 @@ import pytest
 from famfs_verbs import MEBI, random_bytes
 from vm.cluster import Cluster
 from vm.labs import TOPOLOGIES, Shape
-from vm.mapping import KINDS, ODD_SIZE, Probe, counters, make
+from vm.mapping import KINDS, ODD_SIZE, Probe, counters, make, name_of_method
 
 pytestmark = pytest.mark.shapes(dax=("fsdev_dax",))
 
@@ -166,7 +166,7 @@ def test_one_open_costs_one_map_and_a_fault_none(
 ) -> None:
     """The kernel is told a map once; later opens, reads and faults need no more."""
     make(mapped.master, "file", 8 * MEBI, "contiguous")
-    told = {"fmap": "get_fmap", "extent-map": "backing_maps"}[method]
+    told = {"fmap": "get_fmap", "extent-map": "backing_maps"}[name_of_method(method)]
     before = counters(probes[0].host)
     for _ in range(3):
         probes[0].run("large-pages", mapped.master.path("file"))
@@ -182,7 +182,7 @@ def test_names_of_method_and_map_are_shown(
     make(mapped.master, "file", 4 * MEBI, "interleaved")
     for host, probe in zip(mapped.all, probes):
         shown = host.famfs("getmap", host.path("file")).text
-        assert f"method: {method}\n" in shown and "strips" in shown
+        assert f"method: {name_of_method(method)}\n" in shown and "strips" in shown
         words = ["getfattr", "--only-values", "-n", "user.famfs.shadow", host.mount_point]
         directory = host.run(*words).stdout.decode().strip()
         status = probe.run("get", f"{directory}/sock", "/status").stdout.decode()

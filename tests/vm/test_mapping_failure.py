@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from famfs_verbs import MEBI
 from famlab_vm.machine import DaxDevice
-from support import troubles
+from support import programs, troubles
 from support.evidence import court
 from vm.cluster import Cluster
 from vm.labs import Shape, TestLab
@@ -164,7 +164,7 @@ def test_the_driver_goes_under_live_mappings(
     ):
         court.hear(master.machine)
         master.run("sh", "-c", unbind)
-        for program in ("mapprobe", "famfsd"):
+        for program in ("mapprobe", programs.daemon()):
             assert master.run("pgrep", "-x", program, check=False).stdout == b""
         is_sound(far, 0, LOST)
         refused = master.run("cat", master.path("file"), check=False)

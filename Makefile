@@ -36,7 +36,7 @@ make clean            remove build/
 make distclean        remove build/ and the cache that clones share
 
 HOSTS=2,4 TOPOLOGY=switch DAX=fsdev_dax        which labs
-TESTS=EXPRESSION                               which tests
+TESTS=EXPRESSION ROUNDS=100 SEED=NUMBER        which tests; how often hosts are killed, and which
 FAMFS_BIN=DIR                                  test and test-vm: famfs, mkfs.famfs and famfs_fused
                                                (or famfsd) of somebody else
 KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=NAME  another kernel (kernel-config/build.sh --help)

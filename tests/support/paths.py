@@ -34,6 +34,8 @@ OVERRIDES = (
     "TOPOLOGY",
     "DAX",
     "PATIENCE",
+    "ROUNDS",
+    "SEED",
     "FAMLAB_CACHE",
     "FAMFS_BIN",
     "FAMFS_REFERENCE_IMAGE",

@@ -59,6 +59,12 @@ class Cluster:
         if self.clients and self.clients[0].plays_log:
             missing_feature("following the log", "a client needs famfs logplay to see a new file")
 
+    def restart(self, famfs: Famfs) -> None:
+        """Boots a host, whatever its state, and mounts on it."""
+        self.lab.restart(self.host(famfs))
+        famfs.run("mkdir", "-p", famfs.mount_point)
+        famfs.mount()
+
     def umount_all(self) -> None:
         """Unmounts wherever something is mounted; a host that is down has nothing."""
         for famfs, host in zip(self.all, self.lab.hosts):

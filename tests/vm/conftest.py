@@ -11,6 +11,7 @@ and DAX= of the environment override them (see labs.shapes).
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,12 +40,17 @@ _FAILED = pytest.StashKey[bool]()
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["FAMLAB_RUN"] = str(run_directory())
     run_directory().mkdir(mode=0o700, exist_ok=True)
+    os.environ["SEED"] = os.environ.get("SEED") or str(random.randrange(1_000_000))
     if programs.FOREIGN and (problem := programs.problem()):
         raise pytest.UsageError(problem)
     try:
         Artifacts.find()
     except PrerequisiteMissing as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header() -> str:
+    return f"SEED={os.environ['SEED']} repeats what is chosen by chance"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -5,16 +5,13 @@ system behind, and can come back.
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from famfs_verbs import Famfs, random_bytes
-from famlab_vm.errors import FamlabError
 from support import programs
 from vm.cluster import Cluster
 from vm.labs import Shape
+from vm.running import creating
 
-CREATE_FOR_EVER = "i=0; while famfs creat --size 4096 $1/$i; do i=$((i+1)); done"
 # Returns as soon as file $2 is in the directory $1. The memory of another host raises no event.
 WAIT_FOR_FILE = 'while ! [ -e "$1/$2" ]; do sleep 0.02; done'
 
@@ -23,20 +20,10 @@ def kill_while_it_creates(cluster: Cluster, witness: Famfs, files: int) -> None:
     """Kills host0 in a loop of creat once `witness` sees that many files."""
     cluster.require_following()
     host0 = cluster.host(cluster.master)
-    words = ["sh", "-c", CREATE_FOR_EVER, "sh", cluster.master.path()]
-
-    def create() -> None:
-        try:
-            host0.guest.run(words)
-        except FamlabError:
-            pass  # the guest dies under the command, as intended
-
-    loop = threading.Thread(target=create)
-    loop.start()
-    witness.run("sh", "-c", WAIT_FOR_FILE, "sh", witness.path(), str(files))
-    host0.kill()
-    loop.join(30)
-    assert not loop.is_alive()
+    with creating(host0, cluster.master, "") as loop:
+        witness.run("sh", "-c", WAIT_FOR_FILE, "sh", witness.path(), str(files))
+        host0.kill()
+        loop.end()
 
 
 @pytest.mark.shapes(hosts=(2, 4), fewest=2)
@@ -52,10 +39,8 @@ def test_master_loses_power_while_it_creates_files(cluster: Cluster, shape: Shap
     for host in cluster.clients:
         assert host.read("before") == content
         host.fsck()
-    cluster.lab.restart(cluster.host(cluster.master))
     master = cluster.master
-    master.run("mkdir", "-p", master.mount_point)
-    master.mount()
+    cluster.restart(master)
     assert set(trees[0]) <= set(master.tree())
     master.fsck()
     master.put("after", content)
@@ -73,9 +58,7 @@ def test_client_loses_power_and_returns(
     cluster.host(client).kill()
     master.put("meanwhile", content)
     master.fsck()
-    cluster.lab.restart(cluster.host(client))
-    client.run("mkdir", "-p", client.mount_point)
-    client.mount()
+    cluster.restart(client)
     assert client.read("before") == client.read("meanwhile") == content
 
 

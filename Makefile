@@ -61,8 +61,10 @@ test-vm: famfs-bin lab guest-tests
 famfs-bin:
 	@cd tests && /usr/bin/python3 -B -m support.programs
 
-bench: lab guest-tests
-	@tests/run bench $(if $(SUITE),-k '$(SUITE)')
+# These measure the programs of this machine, without the lab.
+HOST_SUITES = daemon log
+bench: need-test host $(if $(filter $(HOST_SUITES),$(SUITE)),,lab guest-tests)
+	@tests/run bench $(SUITE:%=bench/test_%.py)
 
 # Manual pages and what else is generated for an installation.
 documents: need-package host

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from famlab_vm import Artifacts
-from famlab_vm.errors import PrerequisiteMissing
 from support import paths
 
 
@@ -106,10 +104,6 @@ def pytest_configure(config: pytest.Config) -> None:
     run = paths.run_directory() / "l"
     run.mkdir(mode=0o700)
     os.environ["FAMLAB_RUN"] = str(run)
-    try:
-        Artifacts.find()
-    except PrerequisiteMissing as error:
-        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.fixture

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """One guest with everything that famfs is compared with: a second dax device mapped raw, and ext4
-with dax on persistent memory.
-
-Whatever is compared is measured in turns, the order reversed from round to round, so that a machine
-that gets slower or busier meanwhile does so for all of them.
-"""
+with dax on persistent memory."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from bench.turns import Sample, turns
 from famfs_verbs import Famfs
 from support import guest
 from vm.labs import LabHost
@@ -23,7 +19,6 @@ KIBI, MEBI = 1 << 10, 1 << 20
 SMALL_PAGE, LARGE_PAGE = 4 * KIBI, 2 * MEBI
 # Of each file and of the part of the raw device that is used.
 LENGTH = 128 * MEBI
-ROUNDS = 5
 
 EXT4_MOUNT = "/mnt/ext4"
 FAMFS_MOUNT = "/mnt/famfs"
@@ -37,25 +32,8 @@ class Subject:
     name: str
     path: str
 
-
-@dataclass
-class Sample:
-    """What the rounds gave for one subject, as one number each."""
-
-    values: list[float] = field(default_factory=list)
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.values)
-
-    @property
-    def spread(self) -> float:
-        return (max(self.values) - min(self.values)) / 2 / self.median
-
-    def against(self, base: Sample) -> float:
-        """The ratio in the middle round: of neighbours in time, so that drift cancels."""
-        pairs = zip(self.values, base.values)
-        return statistics.median(own / other for own, other in pairs if other)
+    def __str__(self) -> str:
+        return self.name
 
 
 class Rig:
@@ -151,7 +129,7 @@ class Rig:
     ) -> dict[Subject, Sample]:
         """Megabytes in a second."""
         samples = {subject: Sample() for subject in subjects}
-        for subject in _turns(subjects):
+        for subject in turns(subjects):
             measured = self.run(subject, operation, **options)
             rate = measured["bytes"] / measured["nanoseconds"] * 1e3
             samples[subject].values.append(rate)
@@ -163,7 +141,7 @@ class Rig:
         """Microseconds for each first touch of a mapping; `anew`: of a file since it was opened."""
         length = LENGTH if step == LARGE_PAGE else 16 * MEBI
         samples = {subject: Sample() for subject in subjects}
-        for subject in _turns(subjects):
+        for subject in turns(subjects):
             if anew:
                 self.drop_inodes()
             measured = self.run(subject, operation, length=length, step=step)
@@ -189,8 +167,3 @@ class Rig:
         )
         counted: dict[str, int] = json.loads(self.sh(script, daemon, subject.path))
         return counted
-
-
-def _turns(subjects: Sequence[Subject]) -> Iterable[Subject]:
-    for number in range(ROUNDS):
-        yield from subjects if number % 2 == 0 else reversed(subjects)

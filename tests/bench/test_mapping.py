@@ -18,12 +18,11 @@ from bench.mapping_rig import (
     LARGE_PAGE,
     LENGTH,
     MEBI,
-    ROUNDS,
     SMALL_PAGE,
     Rig,
-    Sample,
     Subject,
 )
+from bench.turns import ROUNDS, tell
 from famfs_verbs import Famfs
 from famlab_vm import Connection
 from support import paths, plugin
@@ -118,24 +117,6 @@ def mounted(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Mounted]:
 
 kernel_methods = pytest.mark.parametrize("mounted", KERNEL_METHODS, indirect=True)
 all_methods = pytest.mark.parametrize("mounted", METHODS, indirect=True)
-
-
-def tell(
-    report: Report, what: str, samples: dict[Subject, Sample], unit: str, aim: str = ""
-) -> None:
-    """A block of the table: the last subject is compared with each of the others."""
-    *peers, last = samples
-    bases = {}
-    for peer in peers:
-        bases[peer] = f"{what}: {peer.name} (beside {last.name})"
-        report.add(bases[peer], samples[peer].median, unit, spread=samples[peer].spread)
-    for peer in peers:
-        ratio = samples[last].against(samples[peer])
-        own = samples[last]
-        report.add(
-            f"{what}: {last.name}", own.median, unit, bases[peer], ratio=ratio, aim=aim,
-            spread=own.spread,
-        )  # fmt: skip
 
 
 @pytest.mark.parametrize(("operation", "step"), FAULTS)

@@ -170,6 +170,26 @@ class Medium:
             self._entry_base(index),
         )
 
+    def append_files(self, count: int, name: str) -> None:
+        """Appends that many files of one allocation unit, one after the other in space; `name`
+        with a place for the number. All at once, as there may be very many."""
+        first = self.entry_count()
+        unit, length = self.superblock("alloc_unit"), self.superblock("log_len")
+        assert isinstance(unit, int) and isinstance(length, int)
+        space = -(-(LOG_OFFSET + length) // ALLOCATION_UNIT) * ALLOCATION_UNIT
+        body = bytearray(ENTRY_SIZE - 8)
+        entries = bytearray()
+        for index in range(first, first + count):
+            struct.pack_into("<QI", body, 0, index, FILE)
+            path = name.format(index).encode()
+            struct.pack_into("<QIIII80s", body, 16, unit, 0, 0, 0, 0o644, path)
+            extent = (0, space + (index - first) * unit, unit)
+            struct.pack_into("<IIIIQQQ", body, 120, SIMPLE, 0, 1, 0, *extent)
+            entries += bytes(body) + struct.pack("<Q", zlib.crc32(body))
+        os.pwrite(self._descriptor, entries, self._entry_base(first))
+        for counter in ("next_seqnum", "next_index"):
+            self.set_header(counter, first + count)
+
     def find(self, path: str) -> int:
         """The index of the entry that made this file or directory."""
         wanted = path.encode()

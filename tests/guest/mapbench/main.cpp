@@ -26,6 +26,9 @@ constexpr Operation kOperations[] = {
     {"fault-write", mapbench::fault_write},
     {"read", mapbench::read_file},
     {"write", mapbench::write_file},
+    {"creat", mapbench::create_files},
+    {"stat", mapbench::stat_files},
+    {"list", mapbench::list_directory},
     {"messages", mapbench::count_messages},
 };
 

@@ -19,6 +19,10 @@ Result fault_write(const Options& options);
 Result read_file(const Options& options);
 Result write_file(const Options& options);
 
+Result create_files(const Options& options);
+Result stat_files(const Options& options);
+Result list_directory(const Options& options);
+
 Result count_messages(const Options& options);
 
 }  // namespace mapbench

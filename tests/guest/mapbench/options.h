@@ -12,7 +12,7 @@ struct Options {
   std::uint64_t offset = 0;  // of the first byte that is used
   std::uint64_t length = 64ULL << 20;
   std::uint64_t step = 4096;      // bytes of a fault, or of a system call
-  std::uint64_t count = 1 << 20;  // random accesses
+  std::uint64_t count = 1 << 20;  // random accesses, or system calls
   std::string log;                // of messages, a line each
 };
 

@@ -163,10 +163,12 @@ def test_create(directory: Path, report: Report) -> None:
 
 
 def test_attributes(directory: Path, report: Report) -> None:
-    """Lookup and getattr of each file, where the kernel may keep neither."""
+    """Lookup and getattr of each file, where the kernel may keep neither; it asks both for the
+    directory's attributes too, to check permissions."""
     source = directory / "storm"
     source.mkdir()
-    with rig.cluster(directory) as hosts, rig.passthrough(source, "timeout=0") as peer:
+    options = ("timeout=0", "default_permissions")
+    with rig.cluster(directory) as hosts, rig.passthrough(source, *options) as peer:
         hosts.master.mkfs()
         rig.fill(hosts, STORMED)
         hosts.client.mount("-o", "timeout=0")

@@ -30,6 +30,10 @@ media::Finding conflict(uint64_t index, const std::string& path, const char* pro
           allowed};
 }
 
+size_t hash_of(NodeId parent, std::string_view name) {
+  return std::hash<std::string_view>()(name) ^ (parent * 0x9e3779b97f4a7c15);
+}
+
 // Fills what files and directories have in common; returns the path.
 template <typename Entry>
 const std::string& fill(Node& node, const Entry& entry) {
@@ -41,8 +45,11 @@ const std::string& fill(Node& node, const Entry& entry) {
 
 }  // namespace
 
-size_t Tree::KeyHash::operator()(const Key& key) const noexcept {
-  return std::hash<std::string_view>()(key.name) ^ (key.parent * 0x9e3779b97f4a7c15);
+auto Tree::hashes() const {
+  return [this](NodeId id) {
+    const Node& node = nodes_[id - 1];
+    return hash_of(node.parent, node.name);
+  };
 }
 
 Tree::Tree() {
@@ -83,7 +90,8 @@ std::optional<media::Finding> Tree::insert(const media::LogEntry& entry) {
   if (!parent->directory) {
     return conflict(entry.index, *path, "below a file", "a path below a directory");
   }
-  if (lookup(parent->id, node.name) != nullptr) {
+  const size_t hash = hash_of(parent->id, node.name);
+  if (find_named(hash, parent->id, node.name) != 0) {
     return conflict(entry.index, *path, "exists already", "a path that no earlier entry made");
   }
 
@@ -93,7 +101,7 @@ std::optional<media::Finding> Tree::insert(const media::LogEntry& entry) {
   node.access_time = node.modification_time = node.change_time = time;
   Node& above = nodes_[parent->id - 1];
   Node& added = nodes_.emplace_back(std::move(node));
-  by_name_.emplace(Key{added.parent, added.name}, added.id);
+  by_name_.insert(hash, added.id, hashes());
   above.children.push_back(added.id);
   above.modification_time = above.change_time = time;
   if (added.directory) {
@@ -103,6 +111,12 @@ std::optional<media::Finding> Tree::insert(const media::LogEntry& entry) {
     file_bytes_ += added.size;
   }
   return std::nullopt;
+}
+
+void Tree::expect(uint64_t nodes) {
+  // A header may announce more than there is.
+  constexpr uint64_t kMost = 1 << 20;
+  by_name_.reserve(count() + std::min(nodes, kMost), hashes());
 }
 
 void Tree::rollback(uint64_t count) {
@@ -117,7 +131,7 @@ void Tree::rollback(uint64_t count) {
       --files_;
       file_bytes_ -= node.size;
     }
-    by_name_.erase(Key{node.parent, node.name});
+    by_name_.erase(hash_of(node.parent, node.name), node.id, hashes());
     nodes_.pop_back();
   }
 }
@@ -127,8 +141,14 @@ const Node* Tree::find(NodeId id) const noexcept {
 }
 
 const Node* Tree::lookup(NodeId parent, std::string_view name) const {
-  const auto found = by_name_.find(Key{parent, name});
-  return found == by_name_.end() ? nullptr : find(found->second);
+  return find(find_named(hash_of(parent, name), parent, name));
+}
+
+NodeId Tree::find_named(size_t hash, NodeId parent, std::string_view name) const {
+  return by_name_.find(hash, [&](NodeId id) {
+    const Node& node = nodes_[id - 1];
+    return node.parent == parent && node.name == name;
+  });
 }
 
 const Node* Tree::lookup_path(std::string_view path) const {

@@ -7,11 +7,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "media/finding.h"
 #include "media/log_entry.h"
+#include "tree/name_index.h"
 
 namespace famfs::tree {
 
@@ -51,6 +51,9 @@ class Tree {
   // of other types change nothing.
   std::optional<media::Finding> insert(const media::LogEntry& entry);
 
+  // Makes room for about that many more nodes: growing step by step costs more than a node does.
+  void expect(uint64_t nodes);
+
   // Removes the newest nodes until `count` remain (count >= 1): undoes insertions.
   void rollback(uint64_t count);
 
@@ -84,17 +87,12 @@ class Tree {
   bool set_attributes(NodeId id, const Attributes& attributes);
 
  private:
-  struct Key {
-    NodeId parent;
-    std::string_view name;  // of the node itself, which does not move
-    bool operator==(const Key&) const = default;
-  };
-  struct KeyHash {
-    size_t operator()(const Key& key) const noexcept;
-  };
+  NodeId find_named(size_t hash, NodeId parent, std::string_view name) const;
+  // For by_name_, of a node that exists.
+  auto hashes() const;
 
   std::deque<Node> nodes_;  // nodes_[id - 1]
-  std::unordered_map<Key, NodeId, KeyHash> by_name_;
+  NameIndex by_name_;
   uint64_t files_ = 0;
   uint64_t file_bytes_ = 0;
   uint32_t withheld_ = 0;

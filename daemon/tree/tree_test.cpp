@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tree/tree.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "tree/fmap.h"
+#include "tree/name_index.h"
 
 namespace famfs::tree {
 namespace {
@@ -138,6 +142,46 @@ TEST(Tree, NodesDoNotMove) {
   EXPECT_EQ(tree.lookup_path("d"), d);
   EXPECT_EQ(d->children.size(), 4999U);
   EXPECT_EQ(tree.find(d->children[1234])->name, "1235");
+}
+
+TEST(Tree, FindsEachOfManyNames) {
+  Tree tree;
+  tree.expect(100);
+  for (const char* parent : {"a", "b"}) {
+    tree.insert(directory(0, parent));
+    for (int i = 0; i < 3000; ++i) tree.insert(file(0, fmt::format("{}/{}", parent, i)));
+  }
+  tree.rollback(4000);
+  for (int i = 0; i < 3000; ++i) {
+    ASSERT_NE(tree.lookup_path(fmt::format("a/{}", i)), nullptr) << i;
+    ASSERT_EQ(tree.lookup_path(fmt::format("b/{}", i)) != nullptr, i < 997) << i;
+  }
+  EXPECT_EQ(tree.lookup_path("a/3000"), nullptr);
+}
+
+// Few hashes, so that most numbers are not where they belong, and the tags often equal.
+TEST(NameIndex, KeepsWhatCollides) {
+  const auto hash_of = [](uint64_t number) -> size_t { return number % 5 << 38 | number % 3; };
+  const auto is = [](uint64_t wanted) { return [wanted](uint64_t n) { return n == wanted; }; };
+  NameIndex index;
+  std::set<uint64_t> there;
+  const auto check = [&] {
+    for (uint64_t n = 1; n <= 200; ++n) {
+      ASSERT_EQ(index.find(hash_of(n), is(n)), there.contains(n) ? n : 0) << n;
+    }
+  };
+  for (uint64_t n = 1; n <= 200; ++n) {
+    index.insert(hash_of(n), n, hash_of);
+    there.insert(n);
+  }
+  check();
+  for (uint64_t n = 7; n <= 200; n += 1 + n % 3) {
+    index.erase(hash_of(n), n, hash_of);
+    there.erase(n);
+    check();
+  }
+  index.reserve(1000, hash_of);
+  check();
 }
 
 TEST(Tree, AttributesAreLocal) {

@@ -91,6 +91,7 @@ RefreshResult Follower::follow(const Taken& taken) {
                       std::to_string(header_->next_index),
                       fmt::format("{} or more, as so many entries were read", reader_.cursor())};
   } else {
+    contents_.tree.expect(header_->next_index - reader_.cursor());
     // While the log is stuck at a bad entry, what lies behind it is not read again and again.
     uint64_t limit = stopped_ ? 1 : kBatch;
     while (!result.stopped && reader_.cursor() != header_->next_index) {

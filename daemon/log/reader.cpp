@@ -53,10 +53,15 @@ std::span<const std::byte> Reader::entry_bytes(uint64_t index) {
   return memory_.acquire(media::log_entry_offset(index), media::kLogEntrySize);
 }
 
-bool Reader::holds(uint64_t index, const media::EntryBody& body) {
-  const auto wanted = media::encode({index, body});
-  const auto found = entry_bytes(index);
-  return std::equal(wanted.begin(), wanted.end(), found.begin());
+uint64_t Reader::holds(uint64_t first, std::span<const media::EntryBody> bodies) {
+  const auto found =
+      memory_.acquire(media::log_entry_offset(first), bodies.size() * media::kLogEntrySize);
+  uint64_t whole = 0;
+  for (; whole < bodies.size(); ++whole) {
+    const auto wanted = media::encode({first + whole, bodies[whole]});
+    if (!std::equal(wanted.begin(), wanted.end(), &found[whole * media::kLogEntrySize])) break;
+  }
+  return whole;
 }
 
 }  // namespace famfs::log

@@ -48,8 +48,9 @@ class Reader {
   // The bytes of entry `index` (at most last_index) as they are in memory now.
   std::span<const std::byte> entry_bytes(uint64_t index);
 
-  // Whether entry `index` in memory is, byte for byte, what appending `body` there stored.
-  bool holds(uint64_t index, const media::EntryBody& body);
+  // How many entries in memory, from `first` on, are byte for byte what appending `bodies` there
+  // stored.
+  uint64_t holds(uint64_t first, std::span<const media::EntryBody> bodies);
 
  private:
   // Decodes an entry that has been acquired; acquires it once more if it is not sound.

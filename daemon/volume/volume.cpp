@@ -189,7 +189,7 @@ media::LogHeader Volume::require_counters(uint64_t next) {
 void Volume::require_last_append() {
   if (!last_append_) return;
   const std::scoped_lock lock(media_mutex_);
-  if (follower_.reader().holds(last_append_->index, last_append_->body)) return;
+  if (follower_.reader().holds(last_append_->index, std::span(&last_append_->body, 1)) == 1) return;
   other_master_found(
       fmt::format("log entry {} is not what this mount wrote there", last_append_->index));
 }
@@ -223,8 +223,7 @@ void Volume::verify_append(uint64_t first, std::span<const media::EntryBody> bod
   uint64_t whole = 0;
   {
     const std::scoped_lock lock(media_mutex_);
-    log::Reader& reader = follower_.reader();
-    while (whole < bodies.size() && reader.holds(first + whole, bodies[whole])) ++whole;
+    whole = follower_.reader().holds(first, bodies);
   }
   if (whole < bodies.size()) {
     other_master_found(

@@ -130,6 +130,8 @@ std::vector<uint64_t> Space::owners_within(uint64_t offset, uint64_t length) con
 }
 
 std::map<uint64_t, Space::Run>::const_iterator Space::first_run_after(uint64_t offset) const {
+  // What a log says next mostly lies behind all that it said before.
+  if (!used_runs_.empty() && used_runs_.rbegin()->second.end <= offset) return used_runs_.end();
   auto run = used_runs_.upper_bound(offset);
   return run != used_runs_.begin() && std::prev(run)->second.end > offset ? std::prev(run) : run;
 }
@@ -150,10 +152,10 @@ std::optional<uint64_t> Space::first_fit(uint64_t length, uint64_t alignment, ui
 void Space::take(uint64_t begin, uint64_t end, uint64_t owner) {
   auto run = std::prev(free_runs_.upper_bound(begin));
   const auto [free_begin, free_end] = *run;
-  free_runs_.erase(run);
-  if (free_begin < begin) free_runs_.emplace(free_begin, begin);
-  if (end < free_end) free_runs_.emplace(end, free_end);
-  used_runs_[begin] = {end, owner};
+  const auto next = free_runs_.erase(run);
+  if (free_begin < begin) free_runs_.emplace_hint(next, free_begin, begin);
+  if (end < free_end) free_runs_.emplace_hint(next, end, free_end);
+  used_runs_.emplace_hint(used_runs_.end(), begin, Run{end, owner});
   used_ += end - begin;
 }
 

@@ -4,18 +4,20 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <string_view>
 
 #include "base/checked.h"
 
 namespace famfs::media {
 namespace {
 
-// Fields of one extent; true if they are sound.
-bool check_extent(const Extent& extent, const std::string& name, const Superblock& limits,
-                  const Complain& complain) {
+// Fields of extent `number` of a list; true if they are sound.
+bool check_extent(const Extent& extent, std::string_view list, size_t number,
+                  const Superblock& limits, const Complain& complain) {
   bool sound = true;
   const auto wrong = [&](const char* field, uint64_t found, std::string allowed) {
-    complain(name + field, std::to_string(found), std::move(allowed));
+    complain(fmt::format("{}[{}]{}", list, number, field), std::to_string(found),
+             std::move(allowed));
     sound = false;
   };
   if (extent.device_index >= kMaxDevices) {
@@ -49,8 +51,7 @@ void check_simple(const FileMap& map, uint64_t size, const Superblock& limits,
   bool sound = true;
   uint64_t mapped = 0;  // at most 16 lengths within the device: saturates instead of wrapping
   for (size_t i = 0; i < map.extents.size(); ++i) {
-    const std::string name = fmt::format("fmap.se[{}]", i);
-    sound = check_extent(map.extents[i], name, limits, complain) && sound;
+    sound = check_extent(map.extents[i], "fmap.se", i, limits, complain) && sound;
     mapped = base::checked_add(mapped, map.extents[i].length).value_or(UINT64_MAX);
   }
   if (sound && size > mapped) {
@@ -67,8 +68,7 @@ void check_interleaved(const FileMap& map, uint64_t size, const Superblock& limi
     sound = false;
   }
   for (size_t i = 0; i < map.extents.size(); ++i) {
-    const std::string name = fmt::format("fmap.ie[0].strips[{}]", i);
-    sound = check_extent(map.extents[i], name, limits, complain) && sound;
+    sound = check_extent(map.extents[i], "fmap.ie[0].strips", i, limits, complain) && sound;
   }
   if (!sound) return;
   // Both factors are far below 2^32 chunks of a device, yet the product may be hostile.

@@ -134,7 +134,8 @@ void store_extent(std::span<std::byte> bytes, size_t offset, const Extent& exten
 std::string load_path(std::span<const std::byte> bytes, size_t offset, Findings& findings) {
   const auto* const text = reinterpret_cast<const char*>(bytes.subspan(offset).data());
   const size_t length = ::strnlen(text, kPathFieldSize);
-  if (std::any_of(text + length, text + kPathFieldSize, [](char c) { return c != '\0'; })) {
+  constexpr std::array<char, kPathFieldSize> kPadding{};
+  if (std::memcmp(text + length, kPadding.data(), kPathFieldSize - length) != 0) {
     findings.damage(
         "relpath",
         fmt::format("'{}' (with a NUL inside)", printable(std::string_view(text, kPathFieldSize))),

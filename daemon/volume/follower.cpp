@@ -9,8 +9,8 @@
 namespace famfs::volume {
 namespace {
 
-// Entries decoded before any is taken: bounds the memory of a first replay.
-constexpr uint64_t kBatch = 4096;
+// Entries decoded before any is taken: as many as stay in the processor's cache until then.
+constexpr uint64_t kBatch = 256;
 
 }  // namespace
 

@@ -118,6 +118,19 @@ TEST_F(DevicesTest, EveryHostFindsThemUnderItsOwnNames) {
   EXPECT_EQ(report.devices[0].state.entry.size, kSize);
 }
 
+// Only the uuid tells them apart.
+TEST_F(DevicesTest, TwoOfOneSizeAreNotMixedUp) {
+  const Bytes like_second = new_bytes(kSize);
+  make({second_, like_second});
+  const Names here{{"/dev/a", second_}, {"/dev/b", like_second}};
+  const Names there{{"/dev/a", like_second}, {"/dev/b", second_}};
+  const auto m = open(master_uuid(), here);
+  const auto c = open(client_uuid(), there);
+  m->device(1).store(40 * kMiB, std::as_bytes(std::span("hello")));
+  EXPECT_EQ(c->device(1).acquire(40 * kMiB, 1)[0], std::byte{'h'});
+  EXPECT_EQ(c->device(2).acquire(40 * kMiB, 1)[0], std::byte{0});
+}
+
 TEST_F(DevicesTest, AMissingOneAnswersWithTheReasonAndIsFoundLater) {
   make({second_});
   Names names;

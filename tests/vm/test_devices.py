@@ -22,34 +22,24 @@ from vm.mapping import DAEMON_SERVED, METHODS, Probe, require_method
 STRIPED = ("--nstrips", "2", "--chunksize", "2M")
 LITTLE = 32 * MEBI  # what a file that fills the first device leaves of it
 
-# Makes the regions anew, the last one first, and gives their dax devices to the driver $1: other
-# numbers, and another order. Prints the name of the first region's device, then of the second's.
+# Gives the memory of each dax device named after $1 to a new one of the same region, which has the
+# next number, and that to the driver $1. Prints the new names.
 RENAME = """
 set -e
-cd /sys/bus/cxl/devices
-parts=
-for region in region*; do
-    window=$(basename "$(dirname "$(readlink -f "$region")")")
-    read -r decoder <"$region/target0"
-    endpoint=$(dirname "$(readlink -f "$decoder")")
-    parts="$window:$(basename "$(readlink -f "$endpoint/uport")") $parts"
+driver=$1
+shift
+for old; do
+    device=$(readlink -e "/sys/bus/dax/devices/$old")
+    region=$(dirname "$device")
+    size=$(cat "$device/size")
+    echo "$old" >"$device/driver/unbind"
+    echo 0 >"$device/size"
+    echo 1 >"$region/dax_region/create"
+    new=$(cat "$region/dax_region/create")
+    echo "$size" >"$region/$new/size"
+    echo "$new" >"/sys/bus/dax/drivers/$driver/new_id"
+    echo "/dev/$new"
 done
-cxl destroy-region -f all >&2
-for part in $parts; do
-    cxl create-region -m -t ram -d "${part%:*}" -w 1 "${part#*:}" >&2
-done
-names=
-for part in $parts; do
-    # They appear, and get a driver, in the background.
-    until device=$(readlink -e root0/"${part%:*}"/region*/dax_region*/dax*.*); do sleep 0.1; done
-    name=$(basename "$device")
-    while driver=$(basename "$(readlink "$device/driver")"); [ "$driver" != "$1" ]; do
-        [ -z "$driver" ] || echo "$name" >"$device/driver/unbind"
-        echo "$name" >"/sys/bus/dax/drivers/$1/new_id" || sleep 0.1
-    done
-    names="/dev/$name $names"
-done
-echo "$names"
 """
 
 pytestmark = [
@@ -139,8 +129,9 @@ def on_two(
 def renamed(on_two: Devices, lab: TestLab) -> Iterator[Devices]:
     """The client has other names for the devices."""
     client = on_two.client
-    words = ["bash", "-c", RENAME, "bash", "fsdev_dax"]
-    client.first, client.second = client.machine.run(words, timeout=300).stdout.decode().split()
+    names = (path.rpartition("/")[2] for path in (client.first, client.second))
+    words = ["sh", "-c", RENAME, "sh", "fsdev_dax", *names]
+    client.first, client.second = client.machine.run(words).stdout.decode().split()
     assert client.first != on_two.master.first and client.second != on_two.master.second
     client.famfs.device = client.first
     on_two.give_verbs_their_options()
@@ -149,6 +140,14 @@ def renamed(on_two: Devices, lab: TestLab) -> Iterator[Devices]:
         client.famfs.umount()
     # The lab goes on to other tests, for which all hosts have the same names.
     lab.restart(client.machine)
+
+
+DRIVE = 'echo "$1" >"/sys/bus/dax/drivers/fsdev_dax/$2"'
+
+
+def drive_second(host: Host, verb: str) -> None:
+    """Takes the second device from its driver, or gives it back."""
+    host.famfs.run("sh", "-c", DRIVE, "sh", host.second.rpartition("/")[2], verb)
 
 
 def test_devices_of_other_names(renamed: Devices) -> None:
@@ -216,10 +215,12 @@ def test_devadd_while_mounted(on_two: Devices) -> None:
     assert 0 < refused.returncode < 128
 
 
+# Not served by the daemon: its mount gives the devices a driver.
+@pytest.mark.parametrize("on_two", METHODS, indirect=True)
 @pytest.mark.expects_daemon_errors("is not among")
 def test_host_without_the_second_device(on_two: Devices) -> None:
-    """A client whose second device has no driver has the files of the first; of the others it
-    says why it has not, and it has them too when the device is there again.
+    """A client that lacks the second device has the files of the first; of the others it says why
+    it has not, and it has them too when the device is there again.
     """
     on_two.make()
     master, client = on_two.master.famfs, on_two.client.famfs
@@ -227,9 +228,7 @@ def test_host_without_the_second_device(on_two: Devices) -> None:
     whole, striped = random_bytes(MEBI, seed=5), random_bytes(9 * MEBI, seed=6)
     master.put("whole", whole)
     master.put("striped", striped, *STRIPED)
-    name = on_two.client.second.rpartition("/")[2]
-    driver = "/sys/bus/dax/drivers/fsdev_dax"
-    client.run("sh", "-c", 'echo "$1" >"$2/unbind"', "sh", name, driver)
+    drive_second(on_two.client, "unbind")
     try:
         mounted = client.mount()
         assert "warning: files that need it answer EIO: device 1" in mounted.text
@@ -244,7 +243,7 @@ def test_host_without_the_second_device(on_two: Devices) -> None:
         # The others have it all the same.
         assert master.sha256() == {"striped": sha256(striped), "whole": sha256(whole)}
     finally:
-        client.run("sh", "-c", 'echo "$1" >"$2/bind"', "sh", name, driver)
+        drive_second(on_two.client, "bind")
     time.sleep(1.1)  # it is looked for once a second
     assert client.sha256() == {"striped": sha256(striped), "whole": sha256(whole)}
     assert on_two.client.status()["devices"][1]["state"] == "current"

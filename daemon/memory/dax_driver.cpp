@@ -37,8 +37,13 @@ void bind_dax_driver(const std::string& path, const std::string& driver) {
     write_attribute(device.driver, "unbind", device.name);
     write_attribute(device.driver, "remove_id", device.name);
   }
-  // Not `bind`: the driver for file systems takes only devices that it was told of.
-  write_attribute(driver, "new_id", device.name);
+  try {
+    write_attribute(driver, "bind", device.name);
+  } catch (const base::Error& error) {
+    if (error.code() != ENODEV) throw;
+    // A driver that takes only what it was told of. Not at first: it then takes all that have none.
+    write_attribute(driver, "new_id", device.name);
+  }
   if (const std::string now = describe_dax_device(path).driver; now != driver) {
     throw base::Error(EIO, "{} was not accepted by {}; it is bound to {} (dmesg may say why)", path,
                       driver, now.empty() ? "no driver" : now);

@@ -108,6 +108,7 @@ media::Superblock format(memory::SharedMemory& memory, const FormatOptions& opti
   log::Writer writer(memory, superblock);
   media::LogHeader header = writer.create();
   std::vector<media::EntryBody> entries;
+  entries.reserve(options.devices.size());
   for (memory::SharedMemory* device : options.devices) {
     entries.emplace_back(
         format_device(*device, superblock, static_cast<uint32_t>(entries.size() + 1), true));

@@ -283,7 +283,7 @@ TEST(SecondaryBlock, IsToldFromASuperblock) {
   EXPECT_EQ(as_first.findings.front().field, "sb_flags");
   EXPECT_FALSE(decode_secondary(bytes, (4 << 20) - 1).value);
   EXPECT_FALSE(decode_secondary(std::span(bytes).first(199), 4 << 20).value);
-  for (size_t bit = 0; bit < 104 * 8; ++bit) {
+  for (size_t bit = 0; bit < size_t{104} * 8; ++bit) {
     auto damaged = bytes;
     damaged[bit / 8] ^= static_cast<std::byte>(1 << (bit % 8));
     EXPECT_FALSE(decode_secondary(damaged, 4 << 20).value) << "bit " << bit;

@@ -12,12 +12,27 @@ override export FAMFS_BIN := $(abspath $(FAMFS_BIN))
 # A plain name that is no file here is looked up in PATH.
 override export QEMU := $(if $(findstring /,$(QEMU))$(wildcard $(QEMU)),$(abspath $(QEMU)),$(QEMU))
 
-# The sources that build/host was made for; others after the clone was moved or copied.
-CONFIGURED = $(shell sed -n s/^CMAKE_HOME_DIRECTORY:INTERNAL=//p build/host/CMakeCache.txt 2>/dev/null)
+# How the programs and unit tests of `make test` are compiled, and where.
+SANITIZE ?= address
+SANITIZERS = address thread none
+ifeq ($(filter $(SANITIZE),$(SANITIZERS)),)
+$(error SANITIZE=$(SANITIZE): it can be one of: $(SANITIZERS))
+endif
+TESTED := $(if $(filter none,$(SANITIZE)),build/host,build/sanitize-$(SANITIZE))
+
+# $(call compile,DIRECTORY,TARGET,CMAKE-OPTIONS): DIRECTORY is made anew if it was made for other
+# sources, as after the clone was moved or copied.
+define compile
+@test -e $(1)/build.ninja && test "$$(sed -n s/^CMAKE_HOME_DIRECTORY:INTERNAL=//p \
+	$(1)/CMakeCache.txt)" -ef daemon || { rm -rf $(1) && \
+	cmake --log-level=WARNING -S daemon -B $(1) -G Ninja $(3) >/dev/null; }
+@ninja --quiet -C $(1) $(2)
+endef
 
 define HELP
 make                  compile the programs for this machine: build/bin/{famfs,mkfs.famfs,famfsd}
-make test             unit tests and tests/host, no virtual machine
+make test             unit tests and tests/host, no virtual machine; with the address and
+                      undefined behaviour sanitizers, or as SANITIZE= says
 make test-vm          the multi-host suite, tests/vm; builds all that it needs
 make bench [SUITE=]   the benchmarks, tests/bench, or those that SUITE names
 make install          programs, manual pages and the rest into /usr, or DESTDIR=DIR/usr
@@ -36,6 +51,7 @@ make clean            remove build/
 make distclean        remove build/ and the cache that clones share
 
 HOSTS=2,4 TOPOLOGY=switch DAX=fsdev_dax        which labs
+SANITIZE=none                                  test: as installed; thread: with ThreadSanitizer
 TESTS=EXPRESSION ROUNDS=100 SEED=NUMBER        which tests; how often hosts are killed, and which
 FAMFS_BIN=DIR                                  test and test-vm: famfs, mkfs.famfs and famfs_fused
                                                (or famfsd) of somebody else
@@ -45,14 +61,19 @@ endef
 
 .PHONY: host test test-vm famfs-bin bench documents install deb lint tree lint-tree kernel image guest guest-tests lab clean distclean help
 host: need-build
-	@test -e build/host/build.ninja && test "$(CONFIGURED)" -ef daemon || { rm -rf build/host && \
-		cmake --log-level=WARNING -S daemon -B build/host -G Ninja; }
-	@ninja --quiet -C build/host
+	$(call compile,build/host,all)
 
+# Tests of the sources and of an installation use the programs as they are installed.
+test: export ASAN_OPTIONS = abort_on_error=1:detect_leaks=1
+test: export UBSAN_OPTIONS = print_stacktrace=1
+test: export TSAN_OPTIONS = halt_on_error=1
 test: famfs-bin need-test host
-	@ctest --test-dir build/host --output-on-failure --progress -j$$(nproc)
+	$(if $(filter none,$(SANITIZE)),,$(call compile,$(TESTED),all,-DFAMFS_SANITIZE=$(SANITIZE) \
+		-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 -DFAMFS_BIN_DIR=$(CURDIR)/$(TESTED)/bin))
+	@ninja --quiet -C $(TESTED) unit-tests
+	@ctest --test-dir $(TESTED) --output-on-failure --progress -j$$(nproc)
 	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider vm/tests
-	@tests/run host
+	@$(if $(FAMFS_BIN)$(filter none,$(SANITIZE)),,FAMFS_BIN=$(CURDIR)/$(TESTED)/bin )tests/run host
 
 test-vm: famfs-bin lab guest-tests
 	@tests/run vm

@@ -24,10 +24,13 @@ step() {
     return "$status"
 }
 
-step make test
+# As installed, and with each of the compiler's sanitizers.
+step make test SANITIZE=none
+step make test SANITIZE=address
+step make test SANITIZE=thread
 # Make test-vm boots them: the unit tests of the kernel patches, and a kernel without the methods.
 step make kernel KERNEL_FLAVOR=kunit
 step make kernel KERNEL_FLAVOR=nomap
 step make test-vm
 step make lint
-step ci/sanitizers.sh address daemon fuzz
+step ci/fuzz.sh

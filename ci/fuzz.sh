@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds the fuzzers of daemon/ and runs each for a while.
+set -euo pipefail
+cd -- "$(dirname -- "$(readlink -f -- "$0")")/.."
+# shellcheck source=setup/cache.sh
+. setup/cache.sh
+
+usage() {
+    cat <<'USAGE'
+usage: ci/fuzz.sh [NAME]...
+
+Runs the fuzzers named (image_fuzz, reader_fuzz …), or all, each for FUZZ_SECONDS (default 20), with
+AddressSanitizer and UndefinedBehaviorSanitizer. Each starts from the inputs in daemon/*/NAME.corpus and from
+what it found before, in build/fuzz-corpus/NAME. An input that makes one fail is kept in
+build/sanitize-fuzz/; the fuzzer runs it again if given its name.
+
+Exit status: 0 nothing found, 1 something found, 2 usage.
+USAGE
+}
+
+case ${1:-} in
+-h | --help) usage; exit 0 ;;
+esac
+
+readonly directory=build/sanitize-fuzz
+# libFuzzer comes with clang, which is in the lint tree.
+setup/tree.sh lint-tree
+say fuzz "building"
+setup/in-tree --lint -- cmake --log-level=WARNING -S daemon -B $directory -G Ninja \
+    -DFAMFS_FUZZ=ON -DBUILD_TESTING=OFF -DCMAKE_CXX_COMPILER=clang++-19 \
+    -DFAMFS_BIN_DIR="$PWD/$directory/bin" >/dev/null
+setup/in-tree --lint -- ninja --quiet -C $directory fuzzers
+
+mapfile -t built < <(find $directory -type f -perm -u+x -name '*_fuzz' | sort)
+[ ${#built[@]} -gt 0 ] || die 1 fuzz "no fuzzer was built"
+names=("${built[@]##*/}")
+chosen=("$@")
+[ $# -gt 0 ] || chosen=("${names[@]}")
+for name in "${chosen[@]}"; do
+    case " ${names[*]} " in
+    *" $name "*) ;;
+    *) die 2 fuzz "$name: no such fuzzer; there are: ${names[*]}" ;;
+    esac
+done
+
+shopt -s nullglob
+status=0
+for fuzzer in "${built[@]}"; do
+    name=${fuzzer##*/}
+    case " ${chosen[*]} " in *" $name "*) ;; *) continue ;; esac
+    say fuzz "$name"
+    # What it finds goes to the first directory, and from there into the next run.
+    corpus=("build/fuzz-corpus/$name" daemon/*/"$name.corpus")
+    mkdir -p "${corpus[0]}"
+    setup/in-tree --lint -- "$fuzzer" -max_total_time="${FUZZ_SECONDS:-20}" -verbosity=0 \
+        -print_final_stats=1 -artifact_prefix="$PWD/$directory/" "${corpus[@]}" || status=1
+done
+[ "$status" -eq 0 ] || die 1 fuzz "something was found; the inputs are in $directory"
+say fuzz "nothing found"

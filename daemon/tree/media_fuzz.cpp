@@ -3,11 +3,13 @@
 // every input, so the entry is also decoded with seqnum and CRC set right; what decodes must encode
 // to bytes that decode to the same.
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/crc32.h"
+#include "media/extent_check.h"
 #include "media/log_entry.h"
 #include "media/log_header.h"
 #include "media/superblock.h"
@@ -16,6 +18,8 @@
 using namespace famfs;
 
 namespace {
+
+constexpr std::array<uint64_t, 2> kOtherDevices = {media::kMinimumDeviceSize, 1 << 30};
 
 void require(bool holds) {
   if (!holds) std::abort();
@@ -37,12 +41,20 @@ void try_entry(std::span<const std::byte> bytes, const media::Superblock& limits
   }
   const auto again = media::decode_log_entry(media::encode(*decoded.value), 3, limits);
   require(again.value == decoded.value);
-  if (const auto* file = std::get_if<media::FileEntry>(&decoded.value->body)) {
-    // A validated map holds the whole file, inside the device.
-    for (const uint64_t offset : {uint64_t{0}, file->size / 2, file->size - 1}) {
-      const auto segment = tree::resolve(file->map, file->size, offset);
-      require(segment && segment->length > 0 &&
-              segment->device_offset + segment->length <= limits.device_size);
+  const auto* file = std::get_if<media::FileEntry>(&decoded.value->body);
+  if (file == nullptr) return;
+  bool in_devices = true;
+  media::check_devices(file->map, kOtherDevices, [&in_devices](auto&&...) { in_devices = false; });
+  for (const uint64_t offset : {uint64_t{0}, file->size / 2, file->size - 1}) {
+    const auto segment = tree::resolve(file->map, file->size, offset);
+    require(segment && segment->length > 0);
+    const uint64_t end = segment->device_offset + segment->length;
+    require(end > segment->device_offset);
+    // What is on other devices is held against them later, when they are known.
+    if (segment->device_index == 0) {
+      require(end <= limits.device_size);
+    } else if (in_devices) {
+      require(end <= kOtherDevices.at(segment->device_index - 1));
     }
   }
 }

@@ -247,7 +247,7 @@ def test_host_without_the_second_device(on_two: Devices) -> None:
         drive_second(on_two.client, "bind")
     time.sleep(1.1)  # it is looked for once a second
     if served:
-        # It is back with a driver by which the daemon moves no data; a mount that names it mends that.
+        # It is back with a driver by which the daemon moves no data; one that names it mends that.
         client.umount()
         on_two.give_verbs_their_options()
         client.mount()

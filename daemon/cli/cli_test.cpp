@@ -19,6 +19,7 @@
 #include "cli/command.h"
 #include "cli/commands.h"
 #include "cli/daemon_options.h"
+#include "cli/device_scan.h"
 #include "cli/file_spec.h"
 #include "cli/layout_options.h"
 #include "cli/mount_client.h"
@@ -26,6 +27,7 @@
 #include "cli/numbers.h"
 #include "cli/parallel.h"
 #include "cli/readiness.h"
+#include "testing/temporary_directory.h"
 
 namespace famfs::cli {
 namespace {
@@ -148,6 +150,16 @@ TEST(MountOptions, WrongOnesAreRefusedByName) {
       EXPECT_EQ(error.code(), EINVAL);
     }
   }
+}
+
+TEST(DeviceScan, CandidatesAreNamedOnceAndWithoutTheFirst) {
+  const famfs::testing::TemporaryDirectory directory;
+  const std::string first = directory.sparse_file("first", 1);
+  const std::string second = directory.sparse_file("second", 1);
+  const std::string third = directory.sparse_file("third", 1);
+  EXPECT_THAT(device_candidates(first, {third, directory.path(), first, directory / "./second"}),
+              ElementsAre(third, second));
+  EXPECT_THAT(device_candidates(first, {}), ElementsAre());
 }
 
 TEST(Interleave, BucketsDefaultToStrips) {

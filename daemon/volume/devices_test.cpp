@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <map>
 #include <set>
 #include <thread>
@@ -168,6 +169,18 @@ TEST_F(DevicesTest, WhatIsSomethingElseIsNotTaken) {
   EXPECT_THAT(reason, HasSubstr("/empty: superblock: magic"));
   EXPECT_THAT(reason, HasSubstr("/first: superblock: sb_flags"));
   EXPECT_THAT(reason, HasSubstr("/other: it is of the file system"));
+}
+
+TEST_F(DevicesTest, OneThatSaysAnotherSizeThanTheLogIsNotTaken) {
+  make({second_});
+  RecordingMemory second(second_);
+  auto block = load_secondary(second).value.value();
+  block.device_size -= 2 * kMiB;
+  const auto bytes = media::encode(block);
+  std::memcpy(second_->data(), bytes.data(), bytes.size());
+  const Names names{{"/second", second_}};
+  const auto c = open(client_uuid(), names);
+  EXPECT_THAT(reason_of(*c, 1), HasSubstr("/second: its first block says"));
 }
 
 TEST_F(DevicesTest, OneThatIsTakenAwayUnderTheMountAnswersEio) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,39 @@ def test_interrupted_copy_is_completed_by_repeating_it(
     assert client.read("source/big") == big
     assert client.read("source/f2") == b"2"
     assert len(client.tree()) == 23
+
+
+@pytest.fixture
+def restless(directory: Path) -> Iterator[Path]:
+    """A file whose bytes change all the time: who reads it twice finds two things."""
+    path = directory / "restless"
+    path.write_bytes(bytes(4 * MEBI))
+    change = (
+        "import os, sys\n"
+        "fd = os.open(sys.argv[1], os.O_WRONLY)\n"
+        "while True:\n"
+        "    for value in range(256):\n"
+        "        os.pwrite(fd, bytes([value]) * (4 << 20), 0)\n"
+    )
+    writer = subprocess.Popen(["/usr/bin/python3", "-c", change, path])
+    try:
+        yield path
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+def test_what_is_not_alike_is_told(master: Famfs, restless: Path) -> None:
+    """`cp --compare` and `chkread` look at the bytes: 84 (EILSEQ), and where they differ."""
+    copied = [
+        master.famfs("cp", "--compare", str(restless), master.path("copy"), check=False)
+        for _ in range(5)
+    ]
+    assert {outcome.returncode for outcome in copied} <= {0, 84}
+    assert any("differ" in outcome.text for outcome in copied if outcome.returncode == 84)
+    looked = [master.famfs("chkread", str(restless), check=False) for _ in range(20)]
+    assert {outcome.returncode for outcome in looked} <= {0, 84}
+    assert any("differs" in outcome.text for outcome in looked if outcome.returncode == 84)
 
 
 def test_killed_copy_leaves_a_clean_file_system(

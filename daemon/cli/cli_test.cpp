@@ -32,8 +32,8 @@
 namespace famfs::cli {
 namespace {
 
-using testing::ElementsAre;
-using testing::Pair;
+using ::testing::ElementsAre;
+using ::testing::Pair;
 
 TEST(Numbers, DecimalAndHexadecimalWithinBounds) {
   EXPECT_EQ(parse_number("42", 100), 42U);
@@ -135,7 +135,7 @@ TEST(MountOptions, ImpossibleOnesSayWhy) {
     FAIL() << "remount was accepted";
   } catch (const base::Error& error) {
     EXPECT_EQ(error.code(), EINVAL);
-    EXPECT_THAT(error.message(), testing::HasSubstr("unmount it"));
+    EXPECT_THAT(error.message(), ::testing::HasSubstr("unmount it"));
   }
 }
 
@@ -191,7 +191,7 @@ TEST(Parallel, EveryItemRunsAndTheFirstFailureCounts) {
   }
 }
 
-class Readiness : public testing::Test {
+class Readiness : public ::testing::Test {
  protected:
   Readiness() {
     std::array<int, 2> ends{};
@@ -233,11 +233,11 @@ TEST_F(Readiness, DaemonThatDiesIsAnError) {
 
 // Runs a command that must end before it touches anything.
 int run(const Command& command, std::vector<std::string> arguments) {
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStderr();
   const int code = command.run(std::move(arguments));
-  testing::internal::GetCapturedStdout();
-  testing::internal::GetCapturedStderr();
+  ::testing::internal::GetCapturedStdout();
+  ::testing::internal::GetCapturedStderr();
   return code;
 }
 

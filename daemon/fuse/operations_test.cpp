@@ -104,6 +104,10 @@ std::vector<Message> messages() {
       {"setxattr", FUSE_SETXATTR, body_of(std::uint64_t{1}, name, name), ESTALE, EOPNOTSUPP,
        EOPNOTSUPP},
       {"removexattr", FUSE_REMOVEXATTR, body_of(name), ESTALE, EOPNOTSUPP, EOPNOTSUPP},
+      {"setxattr of ours", FUSE_SETXATTR,
+       body_of(std::uint64_t{1}, std::string_view("user.famfs.map"), name), ESTALE, EPERM, EPERM},
+      {"removexattr of ours", FUSE_REMOVEXATTR, body_of(std::string_view("user.famfs.map")), ESTALE,
+       EPERM, EPERM},
       {"opendir", FUSE_OPENDIR, body_of(fuse_open_in{}), ESTALE, ENOTDIR, kNone},
       {"readdir", FUSE_READDIR, body_of(reading(0, 4096)), ESTALE, ENOTDIR, kNone},
       {"readdir far", FUSE_READDIR, body_of(reading(1ULL << 62, 4096)), ESTALE, ENOTDIR, kNone},
@@ -162,6 +166,99 @@ TEST_F(Operations, UnknownNodesAreStaleAndWrongKindsRefused) {
     check(kDirectory, message.of_directory);
   }
   EXPECT_EQ(volume_->space().nodes(), nodes);
+}
+
+// Requests of ioctl.h, as any process may send them.
+class Requests : public Operations {
+ protected:
+  template <typename Body>
+  Body ask(unsigned number, std::uint64_t node, Body body, std::uint32_t uid = 0) {
+    const FuseKernel::Answer answer = kernel_.ask(
+        FUSE_IOCTL, node, body_of(command(number, sizeof(body), sizeof(body)), body), uid);
+    EXPECT_EQ(answer.error, 0);
+    EXPECT_EQ(answer.body.size(), sizeof(fuse_ioctl_out) + sizeof(body));
+    std::memcpy(&body, answer.body.data() + sizeof(fuse_ioctl_out), sizeof(body));
+    return body;
+  }
+  template <typename Body>
+  static Body request() {
+    Body body{};
+    body.status.version = ioctl::kVersion;
+    return body;
+  }
+  static ioctl::CreateFiles new_files(std::uint32_t count, std::string_view name = "new") {
+    auto body = request<ioctl::CreateFiles>();
+    body.count = count;
+    body.file[0].size = 1;
+    body.file[0].mode = 0600;
+    name.copy(body.file[0].name, ioctl::kNameBytes);
+    return body;
+  }
+  static ioctl::MakeDirectory new_directory(std::string_view name) {
+    auto body = request<ioctl::MakeDirectory>();
+    body.mode = 0700;
+    name.copy(body.name, ioctl::kNameBytes);
+    return body;
+  }
+  int create(const ioctl::CreateFiles& body, std::uint32_t uid = 0) {
+    return ask(ioctl::kCreateFiles, kDirectory, body, uid).status.error;
+  }
+  int make_directory(const ioctl::MakeDirectory& body, std::uint32_t uid = 0) {
+    return ask(ioctl::kMakeDirectory, kDirectory, body, uid).status.error;
+  }
+};
+
+TEST_F(Requests, WhatTheyAskForIsBounded) {
+  const std::uint64_t nodes = volume_->space().nodes();
+  EXPECT_EQ(create(new_files(0)), EINVAL);
+  EXPECT_EQ(create(new_files(ioctl::kBatch + 1)), EINVAL);
+  EXPECT_EQ(create(new_files(~0U)), EINVAL);
+  for (const std::string_view name : {"a/b", "/", "../x", "", ".", ".."}) {
+    EXPECT_EQ(create(new_files(1, name)), EINVAL) << name;
+    EXPECT_EQ(make_directory(new_directory(name)), EINVAL) << name;
+  }
+  const std::string longest(ioctl::kNameBytes, 'x');  // without a NUL
+  EXPECT_EQ(create(new_files(1, longest)), ENAMETOOLONG);
+  EXPECT_EQ(make_directory(new_directory(longest)), ENAMETOOLONG);
+  EXPECT_EQ(ask(ioctl::kGetWindow, 1,
+                [] {
+                  auto body = request<ioctl::GetWindow>();
+                  body.device = 1;
+                  return body;
+                }())
+                .status.error,
+            ENOENT);
+  for (const std::uint32_t index : {0U, 1U, ~0U}) {
+    auto body = request<ioctl::GetDevice>();
+    body.index = index;
+    EXPECT_EQ(ask(ioctl::kGetDevice, 1, body).status.error, ENOENT) << index;
+  }
+  EXPECT_EQ(volume_->space().nodes(), nodes);
+  EXPECT_EQ(create(new_files(1)), 0);
+  EXPECT_EQ(make_directory(new_directory("sub")), 0);
+  EXPECT_EQ(volume_->space().nodes(), nodes + 2);
+}
+
+TEST_F(Requests, OfAnotherVersionAreRefused) {
+  auto body = new_files(1);
+  body.status.version = ioctl::kVersion + 1;
+  const auto answer = ask(ioctl::kCreateFiles, kDirectory, body);
+  EXPECT_EQ(answer.status.error, EPROTONOSUPPORT);
+  EXPECT_EQ(answer.status.version, ioctl::kVersion);
+  EXPECT_NE(answer.status.message[0], '\0');
+}
+
+TEST_F(Requests, NeedPermissionToWriteInTheDirectory) {
+  constexpr std::uint32_t kStranger = 4711;
+  EXPECT_EQ(create(new_files(1), kStranger), EACCES);
+  EXPECT_EQ(make_directory(new_directory("sub"), kStranger), EACCES);
+  volume_->set_attributes(kDirectory, {.mode = 0777});
+  EXPECT_EQ(create(new_files(1), kStranger), EPERM);  // a file of root
+  auto own = new_files(1);
+  own.file[0].uid = kStranger;
+  EXPECT_EQ(create(own, kStranger), 0);
+  auto device = request<ioctl::AddDevice>();
+  EXPECT_EQ(ask(ioctl::kAddDevice, 1, device, kStranger).status.error, EPERM);
 }
 
 TEST_F(Operations, ForgettingWhatDoesNotExistIsHarmless) {

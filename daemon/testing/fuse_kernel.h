@@ -82,8 +82,10 @@ class FuseKernel {
   FuseKernel& operator=(const FuseKernel&) = delete;
   ~FuseKernel() = default;
 
-  Answer ask(std::uint32_t opcode, std::uint64_t node, const Bytes& body) {
+  // As a process of `uid`, which is in no group but 0.
+  Answer ask(std::uint32_t opcode, std::uint64_t node, const Bytes& body, std::uint32_t uid = 0) {
     fuse_in_header header{};
+    header.uid = uid;
     header.len = static_cast<std::uint32_t>(sizeof(header) + body.size());
     header.opcode = opcode;
     header.unique = unique_ += 2;

@@ -223,6 +223,14 @@ def test_check_and_chkread(master: Famfs, client: Famfs, directory: Path) -> Non
     """check finds a map for every file; chkread compares the two ways to the bytes of one."""
     master.put("file", random_bytes(3 * MEBI + 5, seed=3))
     assert "1 files, 0 of them" in client.famfs("check", client.mount_point).text
+    master.mkdir("covered")
+    (directory / "no map").mkdir()
+    (directory / "no map" / "plain").write_bytes(b"x")
+    master.run("mount", "--bind", str(directory / "no map"), master.path("covered"))
+    found = master.famfs("check", master.mount_point, check=False)
+    assert found.returncode == 1 and "2 files, 1 of them" in found.text
+    assert f"{master.path('covered/plain')}" in found.text
+    master.run("umount", master.path("covered"))
     assert client.famfs("check", str(directory), check=False).returncode != 0
     client.famfs("chkread", client.path("file"))
     refused = client.famfs("chkread", "--superblock", client.path("file"), check=False)

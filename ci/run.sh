@@ -24,10 +24,10 @@ step() {
     return "$status"
 }
 
-# As installed, and with each of the compiler's sanitizers.
-step make test SANITIZE=none
+# With each of the compiler's sanitizers, and the host suite with the programs as they are installed.
 step make test SANITIZE=address
 step make test SANITIZE=thread
+step tests/run host
 # Make test-vm boots them: the unit tests of the kernel patches, and a kernel without the methods.
 step make kernel KERNEL_FLAVOR=kunit
 step make kernel KERNEL_FLAVOR=nomap

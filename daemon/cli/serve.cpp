@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string_view>
@@ -16,6 +18,7 @@
 
 #include "base/file_descriptor.h"
 #include "base/system_uuid.h"
+#include "cli/daemon_process.h"
 #include "cli/device.h"
 #include "cli/device_scan.h"
 #include "cli/mounts.h"
@@ -76,6 +79,48 @@ fuse::SessionOptions session_options(const DaemonOptions& options, const std::st
   return session;
 }
 
+// A mount that another program has made, until a session has it: nobody would serve it otherwise.
+class InheritedMount {
+ public:
+  InheritedMount(int fuse_fd, std::string mount_point)
+      : fuse_fd_(fuse_fd), mount_point_(std::move(mount_point)) {}
+  InheritedMount(const InheritedMount&) = delete;
+  InheritedMount& operator=(const InheritedMount&) = delete;
+  ~InheritedMount() {
+    if (fuse_fd_) remove();
+  }
+
+  void give_to(fuse::Session& session) {
+    session.adopt(fuse_fd_.release(), [this] { remove(); });
+  }
+
+ private:
+  void remove() const noexcept {
+    try {
+      unmount(mount_point_, true);
+    } catch (const std::exception& error) {
+      spdlog::error("{}", error.what());
+    }
+  }
+
+  base::FileDescriptor fuse_fd_;
+  const std::string mount_point_;
+};
+
+std::optional<fuse::Agreed> agreed_by(const std::optional<Handover>& before) {
+  return before ? std::optional(before->agreed) : std::nullopt;
+}
+
+std::vector<Loan> take_loans(const Handover& before) {
+  std::vector<Loan> loans;
+  for (const auto& [device, former] : before.loans) {
+    loans.push_back(std::make_unique<memory::DaxDriverLoan>(
+        device, former, [](const std::string& trouble) { spdlog::error("{}", trouble); },
+        std::adopt_lock));
+  }
+  return loans;
+}
+
 std::string describe(const volume::Volume& volume, const fuse::Filesystem& filesystem,
                      const volume::RefreshResult& replayed, const std::string& device,
                      const std::string& mount_point, const std::string& identity_problem) {
@@ -105,43 +150,59 @@ std::string describe(const volume::Volume& volume, const fuse::Filesystem& files
 
 }  // namespace
 
-void serve(const DaemonOptions& options, const std::function<bool(const std::string&)>& ready) {
+void serve(const DaemonOptions& options, std::optional<Handover> before,
+           const std::function<bool(const std::string&)>& ready,
+           const std::function<void(Handover&)>& replace) {
   umask(0077);
+  fuse::block_handover_signal();
+  InheritedMount mounted(before ? before->fuse_fd : -1, options.mount_point);
+  base::FileDescriptor inherited_lock(before ? before->lock_fd : -1);
   const std::string source = canonical(options.device);
   const control::RunDirectory run = make_run_directory(options);
   control::open_log(run.log_path(), options.foreground);
   if (options.debug) control::set_log_level(control::kLogLevels - 1);
 
-  const Loan loan = options.set_daxmode ? lend_for_mount(source, options.method) : nullptr;
+  std::mutex loans_mutex;
+  std::vector<Loan> loans;
+  const auto borrow = [&](const std::string& path) {
+    const std::scoped_lock guard(loans_mutex);
+    if (Loan lent = lend_for_mount(path, options.method)) loans.push_back(std::move(lent));
+  };
+  if (before) {
+    loans = take_loans(*before);
+  } else if (options.set_daxmode) {
+    borrow(source);
+  }
   base::FileDescriptor lock;
   volume::DeviceSource devices =
       device_source(source, options.daxdevs, memory::Access::kReadWrite, options.backend);
   // Of a device that was named: any other may be another file system's.
-  std::mutex loans_mutex;
-  std::vector<Loan> loans;
   devices.open = [&, open = devices.open](const std::string& path) {
     const bool named = std::any_of(options.daxdevs.begin(), options.daxdevs.end(),
                                    [&](const auto& given) { return canonical(given) == path; });
-    if (options.set_daxmode && named) {
-      const std::scoped_lock guard(loans_mutex);
-      if (Loan lent = lend_for_mount(path, options.method)) loans.push_back(std::move(lent));
-    }
+    if (options.set_daxmode && named) borrow(path);
     return open(path);
   };
   std::string identity_problem;
   const auto volume =
       volume::Volume::open(memory::open_memory(source, memory::Access::kReadWrite, options.backend),
                            {identity(identity_problem), options.client || options.read_only,
-                            devices, [&] { lock = lock_as_master(source); }});
-  if (geteuid() != 0) {
+                            devices, [&] {
+                             lock = inherited_lock ? std::move(inherited_lock)
+                                                   : lock_as_master(source);
+                           }});
+  if (before) {
+    volume->restore(before->nodes);
+  } else if (geteuid() != 0) {
     // The medium has no owner of the root directory; a user's own mount is that user's.
     volume->set_attributes(tree::kRoot, {.uid = geteuid(), .gid = getegid()});
   }
 
   fuse::Filesystem filesystem(*volume, {.run_directory = run.path(),
-                                        .method = options.method,
+                                        .method = before ? before->method : options.method,
                                         .timeout_seconds = options.timeout_seconds,
-                                        .open_device = devices.open});
+                                        .open_device = devices.open,
+                                        .agreed = agreed_by(before)});
   fuse::Session session(filesystem, session_options(options, source));
   std::optional<base::Error> refused;
   filesystem.negotiated = [&](const base::Error* error) {
@@ -152,13 +213,33 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
     }
     const std::string text = describe(*volume, filesystem, volume->last_refresh(), source,
                                       options.mount_point, identity_problem);
-    spdlog::info("mounted {}", std::string_view(text).substr(0, text.size() - 1));
+    spdlog::info("{} {}", before ? "famfsd " FAMFS_VERSION " goes on with" : "mounted", std::string_view(text).substr(0, text.size() - 1));
     if (ready(text)) return;
     refused = base::Error(EINTR, "the program that asked for the mount has ended");
     session.stop();
   };
 
-  session.mount(options.mount_point);
+  const auto make_room = [&] {
+    if (volume->superseded()) throw base::Error(ESTALE, "the file system was replaced");
+    Handover handover{.fuse_fd = session.descriptor(),
+                      .lock_fd = lock.get(),
+                      .foreground = options.foreground,
+                      .directory = {},
+                      .method = std::string(filesystem.method()->name()),
+                      .agreed = filesystem.agreed(),
+                      .loans = {},
+                      .nodes = volume->node_states()};
+    for (const Loan& loan : loans) {
+      if (loan->changed()) handover.loans.emplace_back(loan->path(), loan->former());
+    }
+    replace(handover);
+  };
+
+  if (before) {
+    mounted.give_to(session);
+  } else {
+    session.mount(options.mount_point);
+  }
   {
     const control::Server server(
         run.fd(),
@@ -172,7 +253,13 @@ void serve(const DaemonOptions& options, const std::function<bool(const std::str
       filesystem.withdraw();
       session.forget_contents(volume->space().nodes());
     });
-    session.run();
+    while (session.run() == fuse::Ended::kToHandOver && !refused) {
+      try {
+        make_room();
+      } catch (const base::Error& error) {
+        spdlog::error("not handed over, this program goes on: {}", error.what());
+      }
+    }
   }
   if (refused) throw base::Error(*refused);
   spdlog::info("unmounted");

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
 #include "cli/daemon_options.h"
+#include "cli/handover.h"
 
 namespace famfs::cli {
 
@@ -13,6 +15,11 @@ namespace famfs::cli {
 // mount can be used, with lines for people: role, mapping method and what it means; when it returns
 // false nobody wants the mount any more. Throws base::Error when it cannot mount; everything is
 // undone then.
-void serve(const DaemonOptions& options, const std::function<bool(const std::string&)>& ready);
+//
+// With `before` it goes on with the mount of another program. `replace` is called when this program
+// is to make room in its turn (SIGUSR2): it does not return but by base::Error, and serving goes on.
+void serve(const DaemonOptions& options, std::optional<Handover> before,
+           const std::function<bool(const std::string&)>& ready,
+           const std::function<void(Handover&)>& replace);
 
 }  // namespace famfs::cli

@@ -98,7 +98,9 @@ void answer_attribute(fuse_req_t request, std::string_view value, std::size_t si
 }  // namespace
 
 Filesystem::Filesystem(volume::Volume& volume, Settings settings)
-    : volume_(volume), settings_(std::move(settings)) {}
+    : volume_(volume), settings_(std::move(settings)) {
+  if (settings_.agreed) hook_.resume(settings_.agreed->init);
+}
 
 void Filesystem::init(fuse_conn_info& connection) {
   // With it the kernel would open with O_TRUNC and we would have to undo the open; without, it
@@ -125,7 +127,11 @@ void Filesystem::init_answered(int fuse_fd) noexcept {
   // Without a method the mount is refused already.
   if (!method_) return;
   try {
-    method_->connected(fuse_fd);
+    if (settings_.agreed) {
+      method_->resumed(fuse_fd, settings_.agreed->given);
+    } else {
+      method_->connected(fuse_fd);
+    }
     negotiated(nullptr);
   } catch (const base::Error& error) {
     negotiated(&error);
@@ -133,6 +139,14 @@ void Filesystem::init_answered(int fuse_fd) noexcept {
     const base::Error failure(EIO, error.what());
     negotiated(&failure);
   }
+}
+
+void Filesystem::init_differs() noexcept {
+  if (!method_) return;  // said already
+  const base::Error error(EPROTO,
+                          "this program speaks with the kernel otherwise than the one before it; "
+                          "unmount and mount to use it");
+  negotiated(&error);
 }
 
 std::optional<std::vector<std::byte>> Filesystem::answer_unknown(const kmap::Request& request) {

@@ -17,6 +17,12 @@
 
 namespace famfs::fuse {
 
+// What another program has agreed with the kernel for a connection that this one goes on serving.
+struct Agreed {
+  InitExchange init;
+  mapping::Given given;
+};
+
 struct Settings {
   std::string run_directory;  // what the xattr user.famfs.shadow answers
   std::string method;         // wanted mapping method, empty for the best
@@ -24,6 +30,7 @@ struct Settings {
       31536000;  // how long the kernel may keep names and attributes that exist
   // Opens a device that is to be added, as its path names it on this host.
   std::function<std::unique_ptr<memory::SharedMemory>(const std::string& path)> open_device{};
+  std::optional<Agreed> agreed{};  // the connection is another program's until now
 };
 
 // The answers to FUSE requests: one member per operation, named after it.
@@ -54,6 +61,9 @@ class Filesystem final : private MessageClient {
   const std::string& passed_over() const { return passed_over_; }
   // What the kernel said in FUSE_INIT. Constant from negotiated() on.
   const std::optional<kmap::Offer>& offer() const { return hook_.offer(); }
+
+  // For the program that is to serve this connection next. Once method() is set.
+  Agreed agreed() const { return {hook_.init_exchange(), method_->given()}; }
 
   // Every message of the session goes through it.
   MessageHook& hook() { return hook_; }
@@ -100,6 +110,7 @@ class Filesystem final : private MessageClient {
 
   kmap::InitAnswer init_answer() const override;
   void init_answered(int fuse_fd) noexcept override;
+  void init_differs() noexcept override;
   std::optional<std::vector<std::byte>> answer_unknown(const kmap::Request& request) override;
 
   void list(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, Listing listing);

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <exception>
 #include <new>
+#include <utility>
 
 #include "base/error.h"
 #include "kmap/uapi.h"
@@ -68,9 +69,25 @@ int errno_of(Act act) {
 
 void MessageHook::name_backing(std::uint64_t id) { current.backing_id = id; }
 
+void MessageHook::resume(InitExchange past) {
+  init_ = std::move(past);
+  resumed_ = true;
+  repeat_init_ = true;
+}
+
 ssize_t MessageHook::read(int fd, void* buffer, std::size_t size) {
+  if (repeat_init_.exchange(false)) {
+    const std::span<const std::byte> request(init_.request);
+    if (request.size() > size) {
+      errno = EINVAL;
+      return -1;
+    }
+    std::memcpy(buffer, request.data(), request.size());
+    consume(fd, request);
+    return static_cast<ssize_t>(request.size());
+  }
   while (true) {
-    const ssize_t length = ::read(fd, buffer, size);
+    const ssize_t length = gate_.read(fd, buffer, size);
     if (length <= 0) return length;
     const NoCancellation guard;
     const std::span message(static_cast<const std::byte*>(buffer),
@@ -88,6 +105,7 @@ bool MessageHook::consume(int fd, std::span<const std::byte> message) {
   current = {request->unique, request->opcode, 0};
   if (request->opcode == uapi::kInit) {
     offer_ = parse_init(request->body, Generation::of_this_kernel());
+    if (!resumed_) init_.request.assign(message.begin(), message.end());
     return false;
   }
   if (request->opcode != uapi::kGetFmap && request->opcode != uapi::kGetDaxdev) return false;
@@ -115,11 +133,21 @@ ssize_t MessageHook::writev(int fd, const iovec* parts, int count) {
 
 ssize_t MessageHook::write_init(int fd, std::span<const iovec> parts) {
   std::vector<std::byte> message = join(parts, kMostChanged);
-  if (!edit_init_reply(message, client_.init_answer())) {
-    return ::writev(fd, parts.data(), static_cast<int>(parts.size()));
+  const bool agreed = edit_init_reply(message, client_.init_answer());
+  if (resumed_) {
+    if (agreed && message == init_.reply) {
+      client_.init_answered(fd);
+    } else {
+      client_.init_differs();
+    }
+    return static_cast<ssize_t>(message.size());
   }
+  if (!agreed) return ::writev(fd, parts.data(), static_cast<int>(parts.size()));
   const ssize_t written = write_all(fd, message);
-  if (written >= 0) client_.init_answered(fd);
+  if (written >= 0) {
+    init_.reply = message;
+    client_.init_answered(fd);
+  }
   return written;
 }
 

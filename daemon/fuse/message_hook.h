@@ -3,6 +3,7 @@
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "kmap/message.h"
+#include "fuse/reader_gate.h"
 #include "kmap/offer.h"
 
 namespace famfs::fuse {
@@ -23,6 +25,8 @@ class MessageClient {
   virtual kmap::InitAnswer init_answer() const = 0;
   // The kernel has the answer to FUSE_INIT.
   virtual void init_answered(int fuse_fd) noexcept = 0;
+  // The reply to FUSE_INIT is not the one that the kernel had from the program before this.
+  virtual void init_differs() noexcept = 0;
   // The body of the answer to a message of an opcode that libfuse does not know; nullopt leaves it
   // to libfuse. What it throws becomes the answer.
   virtual std::optional<std::vector<std::byte>> answer_unknown(const kmap::Request& request) = 0;
@@ -31,6 +35,12 @@ class MessageClient {
   MessageClient() = default;
   MessageClient(const MessageClient&) = default;
   MessageClient& operator=(const MessageClient&) = default;
+};
+
+// FUSE_INIT and the reply that the kernel had, as they passed through /dev/fuse.
+struct InitExchange {
+  std::vector<std::byte> request;
+  std::vector<std::byte> reply;
 };
 
 // Between libfuse and /dev/fuse: sees every message that libfuse reads and writes, as bytes.
@@ -52,6 +62,15 @@ class MessageHook {
   ssize_t read(int fd, void* buffer, std::size_t size);
   ssize_t writev(int fd, const iovec* parts, int count);
 
+  // Holds the threads that read messages.
+  ReaderGate& gate() { return gate_; }
+
+  // For who serves this connection after this program. Empty before init_answered().
+  const InitExchange& init_exchange() const { return init_; }
+  // Before the first read(): the kernel has said FUSE_INIT to another program and will not again.
+  // libfuse gets that message, and its reply, which must be the same, goes nowhere.
+  void resume(InitExchange past);
+
   // The kernel's FUSE_INIT; nullopt before it was read.
   const std::optional<kmap::Offer>& offer() const { return offer_; }
 
@@ -65,6 +84,10 @@ class MessageHook {
   static ssize_t write_open(int fd, std::span<const iovec> parts);
 
   MessageClient& client_;
+  ReaderGate gate_;
+  InitExchange init_;
+  std::atomic<bool> repeat_init_ = false;  // init_ is the past, and libfuse is yet to get it
+  bool resumed_ = false;
   std::optional<kmap::Offer> offer_;
 };
 

@@ -41,6 +41,7 @@ class Client final : public fuse::MessageClient {
  public:
   kmap::InitAnswer init_answer() const override { return kmap::init_answer(protocol); }
   void init_answered(int /*fuse_fd*/) noexcept override {}
+  void init_differs() noexcept override {}
   std::optional<Bytes> answer_unknown(const kmap::Request& request) override {
     if (request.node % 3 == 0) throw base::Error(ENOENT, "nothing there");
     if (request.node % 3 == 1) return std::nullopt;

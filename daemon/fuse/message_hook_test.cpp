@@ -56,6 +56,7 @@ class Client : public MessageClient {
  public:
   kmap::InitAnswer init_answer() const override { return answer; }
   void init_answered(int fuse_fd) noexcept override { answered_on = fuse_fd; }
+  void init_differs() noexcept override { differs = true; }
   std::optional<Bytes> answer_unknown(const kmap::Request& request) override {
     asked.push_back(request.opcode);
     if (request.node == 404) throw base::Error(ENOENT, "nothing there");
@@ -65,6 +66,7 @@ class Client : public MessageClient {
 
   kmap::InitAnswer answer{};
   int answered_on = -1;
+  bool differs = false;
   std::vector<std::uint32_t> asked;
 };
 

@@ -2,20 +2,45 @@
 #include "fuse/session.h"
 
 #include <fuse_log.h>
+#include <poll.h>
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <mutex>
 #include <string_view>
+#include <thread>
+#include <utility>
 
 #include "base/error.h"
+#include "base/file_descriptor.h"
 #include "fuse/hooked_io.h"
 
 namespace famfs::fuse {
 namespace {
+
+// How long a request that is being served may take until a handover is given up.
+constexpr std::chrono::seconds kPatience{10};
+
+sigset_t handover_signal() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR2);
+  return set;
+}
+
+// The kernel has ended the connection: there is nothing to unmount.
+bool is_gone(int fuse_fd) {
+  pollfd state{fuse_fd, 0, 0};
+  return poll(&state, 1, 0) == 1 && (state.revents & POLLERR) != 0;
+}
 
 // What libfuse said last: its functions answer -1 and tell the reason only here. Written while
 // mounting, and by every thread that libfuse complains in later.
@@ -92,7 +117,13 @@ std::string reason(std::string_view otherwise) {
 
 void Session::Destroy::operator()(fuse_session* session) const { fuse_session_destroy(session); }
 
-Session::Session(Filesystem& filesystem, const SessionOptions& options) : options_(options) {
+void block_handover_signal() {
+  const sigset_t set = handover_signal();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+Session::Session(Filesystem& filesystem, const SessionOptions& options)
+    : filesystem_(filesystem), options_(options) {
   fuse_set_log_func(log_from_libfuse);
   Arguments arguments(options_);
   set_complaint("");
@@ -105,6 +136,7 @@ Session::Session(Filesystem& filesystem, const SessionOptions& options) : option
 
 Session::~Session() {
   if (mounted_) fuse_session_unmount(session_.get());
+  if (unmount_ && !is_gone(descriptor())) unmount_();
 }
 
 void Session::mount(const std::string& mount_point) {
@@ -120,12 +152,68 @@ void Session::mount(const std::string& mount_point) {
   install_hook(session_.get(), fuse_session_fd(session_.get()));
 }
 
-void Session::run() {
+void Session::adopt(int fuse_fd, std::function<void()> unmount) {
+  install_hook(session_.get(), fuse_fd);
+  unmount_ = std::move(unmount);
+}
+
+int Session::descriptor() const { return fuse_session_fd(session_.get()); }
+
+// Ends the loop of a session when SIGUSR2 asks for it, for as long as this object lives.
+class Session::HandoverWatch {
+ public:
+  explicit HandoverWatch(Session& session) : session_(session) {
+    if (!signals_ || !end_) throw base::system_error("cannot wait for signals");
+    thread_ = std::thread([this] { watch(); });
+  }
+  HandoverWatch(const HandoverWatch&) = delete;
+  HandoverWatch& operator=(const HandoverWatch&) = delete;
+  ~HandoverWatch() {
+    eventfd_write(end_.get(), 1);
+    thread_.join();
+  }
+
+ private:
+  static int open_signals() {
+    const sigset_t set = handover_signal();
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+
+  void watch() {
+    while (true) {
+      std::array<pollfd, 2> wanted{pollfd{signals_.get(), POLLIN, 0}, pollfd{end_.get(), POLLIN, 0}};
+      if (poll(wanted.data(), wanted.size(), -1) < 0) continue;
+      if (wanted[1].revents != 0) return;
+      signalfd_siginfo asked{};
+      if (read(signals_.get(), &asked, sizeof(asked)) < 0) continue;
+      ReaderGate& gate = session_.filesystem_.hook().gate();
+      if (!gate.close(kPatience)) {
+        spdlog::error("no handover: a request takes longer than {} s", kPatience.count());
+        continue;
+      }
+      session_.handing_over_ = true;
+      // First the end, then the readers: none of them is to take another message.
+      fuse_session_exit(session_.session_.get());
+      gate.open();
+      return;
+    }
+  }
+
+  Session& session_;
+  const base::FileDescriptor signals_{open_signals()};
+  const base::FileDescriptor end_{eventfd(0, EFD_CLOEXEC)};
+  std::thread thread_;
+};
+
+Ended Session::run() {
+  handing_over_ = false;
+  fuse_session_reset(session_.get());
   if (fuse_set_signal_handlers(session_.get()) != 0) {
     throw base::Error(EIO, "cannot install signal handlers: {}", reason("no reason given"));
   }
   int result = 0;
   if (options_.debug) {
+    const HandoverWatch watch(*this);
     result = fuse_session_loop(session_.get());
   } else {
     const std::unique_ptr<fuse_loop_config, DestroyLoopConfig> config(fuse_loop_cfg_create());
@@ -134,12 +222,14 @@ void Session::run() {
     if (options_.max_threads != 0) {
       fuse_loop_cfg_set_max_threads(config.get(), options_.max_threads);
     }
+    const HandoverWatch watch(*this);
     result = fuse_session_loop_mt(session_.get(), config.get());
   }
   fuse_remove_signal_handlers(session_.get());
   // Positive: the number of the signal that ended it, which is how a daemon is asked to end.
   if (result < 0) throw base::Error(-result, "serving FUSE requests failed: {}", reason("libfuse"));
   if (result > 0) spdlog::info("ended by signal {}", result);
+  return handing_over_ && result == 0 ? Ended::kToHandOver : Ended::kForGood;
 }
 
 void Session::stop() { fuse_session_exit(session_.get()); }

@@ -34,6 +34,18 @@ void KernelMapped::connected(int fuse_fd) {
   tell_device(kFirstDevice);
 }
 
+void KernelMapped::resumed(int fuse_fd, const Given& given) {
+  const std::scoped_lock lock(mutex_);
+  fuse_fd_ = fuse_fd;
+  told_.insert(given.devices.begin(), given.devices.end());
+  sent_.insert(given.maps.begin(), given.maps.end());
+}
+
+Given KernelMapped::given() const {
+  const std::scoped_lock lock(mutex_);
+  return {{told_.begin(), told_.end()}, {sent_.begin(), sent_.end()}};
+}
+
 void KernelMapped::tell_device(std::uint32_t index) {
   // Also for one that the kernel has: it may be another file system's by now.
   const std::string path = volume_.device(index).name();

@@ -28,6 +28,8 @@ class KernelMapped final : public Method {
   void init(fuse_conn_info& connection) override;
   kmap::InitAnswer init_answer() const noexcept override { return kmap::init_answer(protocol_); }
   void connected(int fuse_fd) override;
+  void resumed(int fuse_fd, const Given& given) override;
+  Given given() const override;
   std::uint64_t open(tree::NodeId id, fuse_file_info& answer) override;
   std::optional<std::vector<std::byte>> answer(const kmap::Request& request) override;
   void read(fuse_req_t request, tree::NodeId id, std::uint64_t offset, std::size_t size) override;
@@ -47,7 +49,7 @@ class KernelMapped final : public Method {
   volume::Volume& volume_;
   const kmap::Protocol protocol_;
   int fuse_fd_ = -1;                        // of the session, which outlives this
-  std::mutex mutex_;                        // guards the three below; held while the kernel is told
+  mutable std::mutex mutex_;                        // guards the three below; held while the kernel is told
   std::unordered_set<std::uint32_t> told_;  // devices
   std::unordered_set<tree::NodeId> sent_;
   bool withdrawn_ = false;

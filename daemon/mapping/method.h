@@ -25,13 +25,19 @@ struct Statistics {
   std::uint64_t refused = 0;       // files whose map it cannot take
 };
 
+// What the kernel has been given for one connection, which it keeps whoever serves that.
+struct Given {
+  std::vector<std::uint32_t> devices;  // their indexes
+  std::vector<tree::NodeId> maps;      // files
+};
+
 // How the bytes of files reach applications: one object per mount, made by negotiate().
 //
 // fuse/ asks the method at FUSE_INIT, at each open and for each read, write and flush, and knows
 // nothing of how it works; a method in which the kernel maps files itself answers open() with a
 // map and never sees a read.
 //
-// Thread safety: init(), then connected() are called once, before all others; the others from any
+// Thread safety: init(), then connected() or resumed() are called once, before all others; the others from any
 // thread. Errors: base::Error, which fuse/ turns into the answer. A handler throws before it
 // replies or replies exactly once.
 class Method {
@@ -51,6 +57,10 @@ class Method {
   virtual kmap::InitAnswer init_answer() const noexcept { return {}; }
   // The kernel has taken the answer to FUSE_INIT. What this throws undoes the mount.
   virtual void connected(int /*fuse_fd*/) {}
+  // Instead of connected(): another program has served this connection, and gave the kernel this.
+  virtual void resumed(int /*fuse_fd*/, const Given& /*given*/) {}
+  // For resumed() of the next program.
+  virtual Given given() const { return {}; }
   // Fills the answer to an open of the file `id`. Returns the backing object that the answer names,
   // 0 for none.
   virtual std::uint64_t open(tree::NodeId id, fuse_file_info& answer) = 0;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
 #include <string>
+#include <utility>
 
 namespace famfs::memory {
 
@@ -18,12 +20,19 @@ class DaxDriverLoan {
   // the device. Refuses with EBUSY where the device is memory of the system (kmem).
   DaxDriverLoan(std::string path, const std::string& driver,
                 std::function<void(const std::string&)> trouble);
+  // Takes over a loan that another program has made.
+  DaxDriverLoan(std::string path, std::string former,
+                std::function<void(const std::string&)> trouble, std::adopt_lock_t /*made*/)
+      : path_(std::move(path)), former_(std::move(former)), trouble_(std::move(trouble)) {}
   DaxDriverLoan(const DaxDriverLoan&) = delete;
   DaxDriverLoan& operator=(const DaxDriverLoan&) = delete;
   ~DaxDriverLoan();
 
   // True if the device had another driver before.
   bool changed() const noexcept { return !former_.empty(); }
+  const std::string& path() const noexcept { return path_; }
+  // The driver that gets the device back; empty if it was this one.
+  const std::string& former() const noexcept { return former_; }
 
  private:
   std::string path_;

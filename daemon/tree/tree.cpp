@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "base/crc32.h"
 #include "media/path.h"
 
 namespace famfs::tree {
@@ -28,6 +29,19 @@ media::Finding conflict(uint64_t index, const std::string& path, const char* pro
           "relpath",
           fmt::format("'{}' ({})", media::printable(path), problem),
           allowed};
+}
+
+NodeState state_of(const Node& node) {
+  return {.parent = node.parent,
+          .size = node.size,
+          .name_checksum = base::crc32(std::as_bytes(std::span(node.name))),
+          .directory = node.directory ? 1U : 0U,
+          .mode = node.mode,
+          .uid = node.uid,
+          .gid = node.gid,
+          .times = {node.access_time.tv_sec, node.access_time.tv_nsec,
+                    node.modification_time.tv_sec, node.modification_time.tv_nsec,
+                    node.change_time.tv_sec, node.change_time.tv_nsec}};
 }
 
 size_t hash_of(NodeId parent, std::string_view name) {
@@ -179,6 +193,36 @@ bool Tree::set_attributes(NodeId id, const Attributes& attributes) {
   if (attributes.access_time) node.access_time = *attributes.access_time;
   if (attributes.modification_time) node.modification_time = *attributes.modification_time;
   node.change_time = now();
+  return true;
+}
+
+std::vector<NodeState> Tree::states() const {
+  std::vector<NodeState> states;
+  states.reserve(nodes_.size());
+  for (const Node& node : nodes_) states.push_back(state_of(node));
+  return states;
+}
+
+bool Tree::restore(std::span<const NodeState> states) {
+  if (states.size() > nodes_.size()) return false;
+  for (size_t i = 0; i < states.size(); ++i) {
+    const NodeState& then = states[i];
+    const NodeState now = state_of(nodes_[i]);
+    if (now.parent != then.parent || now.size != then.size || now.directory != then.directory ||
+        now.name_checksum != then.name_checksum) {
+      return false;
+    }
+  }
+  for (size_t i = 0; i < states.size(); ++i) {
+    Node& node = nodes_[i];
+    const NodeState& then = states[i];
+    node.mode = then.mode & media::kMaxMode;
+    node.uid = then.uid;
+    node.gid = then.gid;
+    node.access_time = {then.times[0], then.times[1]};
+    node.modification_time = {then.times[2], then.times[3]};
+    node.change_time = {then.times[4], then.times[5]};
+  }
   return true;
 }
 

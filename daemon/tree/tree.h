@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <ctime>
 #include <deque>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +36,19 @@ struct Node {
   timespec access_time{};        // the medium has no times: when this host learned of it,
   timespec modification_time{};  // until changed here
   timespec change_time{};
+};
+
+// A node as its users know it, without what the log says of it again.
+struct NodeState {
+  uint64_t parent = 0;
+  uint64_t size = 0;
+  uint32_t name_checksum = 0;  // CRC-32
+  uint32_t directory = 0;      // 0 or 1
+  uint32_t mode = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t reserved = 0;
+  std::array<int64_t, 6> times{};  // access, modification, change: seconds and nanoseconds each
 };
 
 // The name space, built entry by entry from the log. Not thread-safe (volume::Volume locks).
@@ -85,6 +100,12 @@ class Tree {
 
   // False for an unknown id. Sets the change time to now.
   bool set_attributes(NodeId id, const Attributes& attributes);
+
+  // Of every node, by id.
+  std::vector<NodeState> states() const;
+  // Takes modes, owners and times of states(), of the same log when it was no longer. False, and no
+  // change, if parents, names, kinds or sizes are others.
+  bool restore(std::span<const NodeState> states);
 
  private:
   NodeId find_named(size_t hash, NodeId parent, std::string_view name) const;

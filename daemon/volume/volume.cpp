@@ -360,6 +360,18 @@ void Volume::set_attributes(tree::NodeId id, const tree::Tree::Attributes& attri
   }
 }
 
+std::vector<tree::NodeState> Volume::node_states() const {
+  const std::shared_lock state(state_mutex_);
+  return follower_.contents().tree.states();
+}
+
+void Volume::restore(std::span<const tree::NodeState> states) {
+  const std::unique_lock state(state_mutex_);
+  if (!follower_.contents().tree.restore(states)) {
+    throw base::Error(EPROTO, "the log gives other files than those that are mounted");
+  }
+}
+
 SpaceNumbers Volume::space() const {
   const std::shared_lock state(state_mutex_);
   const Contents& contents = follower_.contents();

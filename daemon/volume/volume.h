@@ -169,6 +169,11 @@ class Volume {
   // Local attributes (chmod, chown, utimes): this host, this mount. Throws ENOENT, ESTALE.
   void set_attributes(tree::NodeId id, const tree::Tree::Attributes& attributes);
 
+  // Modes, owners and times, for a program that goes on with this mount (tree.h). restore() throws
+  // EPROTO if the tree is another.
+  std::vector<tree::NodeState> node_states() const;
+  void restore(std::span<const tree::NodeState> states);
+
   SpaceNumbers space() const;
   Statistics statistics() const;
   // Files with data in [offset, offset + length) of a device (for memory errors).

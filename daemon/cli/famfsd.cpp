@@ -56,8 +56,8 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 void require_successor(const std::string& program) {
   std::vector<std::string> words{program, fmt::format("--takes-over={}", cli::kHandoverVersion)};
   pid_t pid = 0;
-  if (const int error = posix_spawn(&pid, program.c_str(), nullptr, nullptr,
-                                    pointers(words).data(), environ)) {
+  if (const int error =
+          posix_spawn(&pid, program.c_str(), nullptr, nullptr, pointers(words).data(), environ)) {
     throw base::Error(error, "{} cannot be run: {}", program, std::strerror(error));
   }
   int status = 0;
@@ -153,7 +153,9 @@ int run_program(std::vector<std::string> arguments) {
   if (arguments == std::vector{fmt::format("--takes-over={}", cli::kHandoverVersion)}) return 0;
   CLI::App app{
       "Serves one famfs mount: what `famfs mount` starts. By hand it stays in the "
-      "foreground until it is unmounted or gets SIGTERM.",
+      "foreground until it is unmounted or gets SIGTERM. On SIGUSR2 the famfsd that is installed "
+      "now "
+      "takes its place, and the mount stays.",
       "famfsd"};
   app.set_help_flag(cli::kHelpFlags, "print this help and exit");
   app.set_version_flag("-V,--version", "famfsd " FAMFS_VERSION);
@@ -178,9 +180,8 @@ int run_program(std::vector<std::string> arguments) {
       words.push_back(arguments[i]);
     }
   }
-  return cli::parse_and_run(app, std::move(arguments), [&] {
-    return run(options, lists, ready_fd, take_over_fd, words);
-  });
+  return cli::parse_and_run(app, std::move(arguments),
+                            [&] { return run(options, lists, ready_fd, take_over_fd, words); });
 }
 
 }  // namespace

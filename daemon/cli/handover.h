@@ -17,8 +17,8 @@ namespace famfs::cli {
 inline constexpr std::uint32_t kHandoverVersion = 1;
 
 struct Handover {
-  int fuse_fd = -1;       // /dev/fuse of the mount
-  int lock_fd = -1;       // flock(2) of the master; -1 on a client
+  int fuse_fd = -1;  // /dev/fuse of the mount
+  int lock_fd = -1;  // flock(2) of the master; -1 on a client
   bool foreground = false;
   std::string directory;  // that the arguments were meant in
   std::string method;     // of mapping

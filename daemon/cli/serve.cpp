@@ -184,13 +184,10 @@ void serve(const DaemonOptions& options, std::optional<Handover> before,
     return open(path);
   };
   std::string identity_problem;
-  const auto volume =
-      volume::Volume::open(memory::open_memory(source, memory::Access::kReadWrite, options.backend),
-                           {identity(identity_problem), options.client || options.read_only,
-                            devices, [&] {
-                             lock = inherited_lock ? std::move(inherited_lock)
-                                                   : lock_as_master(source);
-                           }});
+  const auto volume = volume::Volume::open(
+      memory::open_memory(source, memory::Access::kReadWrite, options.backend),
+      {identity(identity_problem), options.client || options.read_only, devices,
+       [&] { lock = inherited_lock ? std::move(inherited_lock) : lock_as_master(source); }});
   if (before) {
     volume->restore(before->nodes);
   } else if (geteuid() != 0) {
@@ -213,7 +210,8 @@ void serve(const DaemonOptions& options, std::optional<Handover> before,
     }
     const std::string text = describe(*volume, filesystem, volume->last_refresh(), source,
                                       options.mount_point, identity_problem);
-    spdlog::info("{} {}", before ? "famfsd " FAMFS_VERSION " goes on with" : "mounted", std::string_view(text).substr(0, text.size() - 1));
+    spdlog::info("{} {}", before ? "famfsd " FAMFS_VERSION " goes on with" : "mounted",
+                 std::string_view(text).substr(0, text.size() - 1));
     if (ready(text)) return;
     refused = base::Error(EINTR, "the program that asked for the mount has ended");
     session.stop();

@@ -17,7 +17,8 @@ namespace famfs::cli {
 // undone then.
 //
 // With `before` it goes on with the mount of another program. `replace` is called when this program
-// is to make room in its turn (SIGUSR2): it does not return but by base::Error, and serving goes on.
+// is to make room in its turn (SIGUSR2): it does not return but by base::Error, and serving goes
+// on.
 void serve(const DaemonOptions& options, std::optional<Handover> before,
            const std::function<bool(const std::string&)>& ready,
            const std::function<void(Handover&)>& replace);

@@ -10,8 +10,8 @@
 #include <span>
 #include <vector>
 
-#include "kmap/message.h"
 #include "fuse/reader_gate.h"
+#include "kmap/message.h"
 #include "kmap/offer.h"
 
 namespace famfs::fuse {

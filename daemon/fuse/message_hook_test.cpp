@@ -225,6 +225,61 @@ TEST_F(Hook, CraftedMessagesAreLeftToLibfuse) {
   }
 }
 
+class Resumed : public Hook {
+ protected:
+  void SetUp() override {
+    Hook::SetUp();
+    MessageHook before(client_);
+    kernel_sends(message(header(uapi::kInit, 2, 0), uapi::InitIn{}));
+    std::array<std::byte, 4096> buffer{};
+    ASSERT_GT(before.read(fuse_.get(), buffer.data(), buffer.size()), 0);
+    write_reply(before, reply_);
+    past_ = before.init_exchange();
+    EXPECT_EQ(kernel_gets(), past_.reply);
+    client_.answered_on = -1;
+  }
+  void write_reply(MessageHook& hook, Bytes reply) {
+    const iovec part{reply.data(), reply.size()};
+    EXPECT_EQ(hook.writev(fuse_.get(), &part, 1), static_cast<ssize_t>(reply.size()));
+  }
+  Bytes read_all(MessageHook& hook) {
+    Bytes got(4096);
+    const ssize_t length = hook.read(fuse_.get(), got.data(), got.size());
+    got.resize(length < 0 ? 0 : static_cast<std::size_t>(length));
+    return got;
+  }
+
+  Bytes reply_ = message(uapi::OutHeader{0, 0, 2}, uapi::InitOut{});
+  InitExchange past_;
+};
+
+TEST_F(Resumed, LibfuseGetsTheMessageOfThePastAndTheKernelNoReply) {
+  MessageHook hook(client_);
+  hook.resume(past_);
+  EXPECT_EQ(read_all(hook), past_.request);
+  EXPECT_TRUE(hook.offer().has_value());
+  write_reply(hook, reply_);
+  EXPECT_EQ(kernel_gets(), Bytes());
+  EXPECT_EQ(client_.answered_on, fuse_.get());
+  EXPECT_FALSE(client_.differs);
+  EXPECT_EQ(hook.init_exchange().request, past_.request);
+  EXPECT_EQ(hook.init_exchange().reply, past_.reply);
+  const Bytes next = message(header(uapi::kStatfs, 4));
+  kernel_sends(next);
+  EXPECT_EQ(read_all(hook), next);
+}
+
+TEST_F(Resumed, AnotherReplyIsNoAgreement) {
+  MessageHook hook(client_);
+  hook.resume(past_);
+  read_all(hook);
+  reply_.back() ^= std::byte{1};
+  write_reply(hook, reply_);
+  EXPECT_EQ(kernel_gets(), Bytes());
+  EXPECT_EQ(client_.answered_on, -1);
+  EXPECT_TRUE(client_.differs);
+}
+
 #ifndef __SANITIZE_ADDRESS__  // which reports the stack of any thread that is cancelled
 TEST_F(Hook, AWaitingThreadCanBeCancelled) {
   std::thread reader([&] {

@@ -11,9 +11,9 @@ namespace famfs::fuse {
 
 // Holds the threads that read messages between two of them, so that no message is in flight.
 //
-// libfuse ends its threads by cancelling them where they wait in read(2), and a message that read(2)
-// has taken by then is lost with its thread: nobody ever answers it. That is right at the end of a
-// mount, and wrong for a mount that another program goes on to serve.
+// libfuse ends its threads by cancelling them where they wait in read(2), and a message that
+// read(2) has taken by then is lost with its thread: nobody ever answers it. That is right at the
+// end of a mount, and wrong for a mount that another program goes on to serve.
 //
 // Thread safety: read() from any number of threads; close() and open() from one other.
 class ReaderGate {
@@ -23,8 +23,8 @@ class ReaderGate {
   ReaderGate& operator=(const ReaderGate&) = delete;
   ~ReaderGate() = default;
 
-  // As read(2). Where the gate is closed it waits, and answers EINTR once it is open again. A thread
-  // may be cancelled in it.
+  // As read(2). Where the gate is closed it waits, and answers EINTR once it is open again. A
+  // thread may be cancelled in it.
   ssize_t read(int fd, void* buffer, std::size_t size);
 
   // Returns true when every thread that has ever called read() and lives is held there. False, and

@@ -181,7 +181,8 @@ class Session::HandoverWatch {
 
   void watch() {
     while (true) {
-      std::array<pollfd, 2> wanted{pollfd{signals_.get(), POLLIN, 0}, pollfd{end_.get(), POLLIN, 0}};
+      std::array<pollfd, 2> wanted{pollfd{signals_.get(), POLLIN, 0},
+                                   pollfd{end_.get(), POLLIN, 0}};
       if (poll(wanted.data(), wanted.size(), -1) < 0) continue;
       if (wanted[1].revents != 0) return;
       signalfd_siginfo asked{};

@@ -25,8 +25,8 @@ enum class Ended { kForGood, kToHandOver };
 
 // A mounted FUSE session: created unmounted, unmounted by the destructor at the latest.
 //
-// SIGINT, SIGTERM and SIGHUP end run(); so does SIGUSR2, with no request taken and not answered, for
-// another program to go on. That one must be blocked in every thread (block_handover_signal()).
+// SIGINT, SIGTERM and SIGHUP end run(); so does SIGUSR2, with no request taken and not answered,
+// for another program to go on. That one must be blocked in every thread (block_handover_signal()).
 // Not thread-safe except stop() and forget_contents().
 class Session {
  public:

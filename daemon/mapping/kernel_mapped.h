@@ -49,7 +49,7 @@ class KernelMapped final : public Method {
   volume::Volume& volume_;
   const kmap::Protocol protocol_;
   int fuse_fd_ = -1;                        // of the session, which outlives this
-  mutable std::mutex mutex_;                        // guards the three below; held while the kernel is told
+  mutable std::mutex mutex_;                // guards the three below; held while the kernel is told
   std::unordered_set<std::uint32_t> told_;  // devices
   std::unordered_set<tree::NodeId> sent_;
   bool withdrawn_ = false;

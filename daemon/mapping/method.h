@@ -37,9 +37,9 @@ struct Given {
 // nothing of how it works; a method in which the kernel maps files itself answers open() with a
 // map and never sees a read.
 //
-// Thread safety: init(), then connected() or resumed() are called once, before all others; the others from any
-// thread. Errors: base::Error, which fuse/ turns into the answer. A handler throws before it
-// replies or replies exactly once.
+// Thread safety: init(), then connected() or resumed() are called once, before all others; the
+// others from any thread. Errors: base::Error, which fuse/ turns into the answer. A handler throws
+// before it replies or replies exactly once.
 class Method {
  public:
   virtual ~Method() = default;

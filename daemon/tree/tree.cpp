@@ -32,16 +32,16 @@ media::Finding conflict(uint64_t index, const std::string& path, const char* pro
 }
 
 NodeState state_of(const Node& node) {
-  return {.parent = node.parent,
-          .size = node.size,
-          .name_checksum = base::crc32(std::as_bytes(std::span(node.name))),
-          .directory = node.directory ? 1U : 0U,
-          .mode = node.mode,
-          .uid = node.uid,
-          .gid = node.gid,
-          .times = {node.access_time.tv_sec, node.access_time.tv_nsec,
-                    node.modification_time.tv_sec, node.modification_time.tv_nsec,
-                    node.change_time.tv_sec, node.change_time.tv_nsec}};
+  return {
+      .parent = node.parent,
+      .size = node.size,
+      .name_checksum = base::crc32(std::as_bytes(std::span(node.name))),
+      .directory = node.directory ? 1U : 0U,
+      .mode = node.mode,
+      .uid = node.uid,
+      .gid = node.gid,
+      .times = {node.access_time.tv_sec, node.access_time.tv_nsec, node.modification_time.tv_sec,
+                node.modification_time.tv_nsec, node.change_time.tv_sec, node.change_time.tv_nsec}};
 }
 
 size_t hash_of(NodeId parent, std::string_view name) {

@@ -128,6 +128,47 @@ def test_a_killed_daemon_leaves_the_mapping(
     probes[1].run("load", host.path("file"), 0, 4 * MEBI, 1)
 
 
+UPGRADE = """
+pid=$(pgrep -x famfsd) || exit 1
+log=$(getfattr --only-values -n user.famfs.shadow "$1")/famfsd.log
+kill -USR2 "$pid"
+for _ in $(seq 600); do
+    grep -q "goes on with" "$log" && [ "$(pgrep -x famfsd)" = "$pid" ] && exit
+    sleep 0.1
+done
+cat "$log" >&2
+exit 1
+"""
+
+
+def test_an_upgraded_daemon_leaves_the_mapping(
+    mapped: Cluster, probes: list[Probe], shape: Shape
+) -> None:
+    """On both hosts the daemon makes way for another under a live mapping: what one stores the other
+    loads, open files and new ones have their maps, and the master makes files."""
+    master, host = mapped.master, mapped.clients[0]
+    for name in ("file", "other"):
+        make(master, name, 4 * MEBI, "interleaved")
+    with (
+        probes[0].hold("held", master.path("file")) as here,
+        probes[1].hold("held", host.path("file")) as there,
+    ):
+        there.ask("load", 0)
+        for famfs in (master, host):
+            court.hear(famfs.machine)
+            famfs.run("sh", "-c", UPGRADE, "sh", famfs.mount_point)
+        wait_for(there, ("load", 0), here.ask("load", 0))
+        assert here.ask("store", 3 * MEBI).isdigit()
+        assert there.ask("read", 3 * MEBI).isdigit()
+    probes[0].run("store", master.path("file"), 0, 4 * MEBI, 1)
+    probes[1].run("load", host.path("file"), 0, 4 * MEBI, 1)
+    content = random_bytes(3 * MEBI, 4)
+    master.put("new", content)
+    assert host.read("new") == content
+    host.overwrite("other", MEBI, content)
+    assert master.read("other", MEBI, 3 * MEBI) == content
+
+
 def test_a_killed_master_mounts_again_beside_a_live_mapping(
     mapped: Cluster, probes: list[Probe], shape: Shape
 ) -> None:

@@ -113,6 +113,7 @@ std::optional<fuse::Agreed> agreed_by(const std::optional<Handover>& before) {
 
 std::vector<Loan> take_loans(const Handover& before) {
   std::vector<Loan> loans;
+  loans.reserve(before.loans.size());
   for (const auto& [device, former] : before.loans) {
     loans.push_back(std::make_unique<memory::DaxDriverLoan>(
         device, former, [](const std::string& trouble) { spdlog::error("{}", trouble); },

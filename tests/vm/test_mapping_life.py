@@ -144,8 +144,8 @@ exit 1
 def test_an_upgraded_daemon_leaves_the_mapping(
     mapped: Cluster, probes: list[Probe], shape: Shape
 ) -> None:
-    """On both hosts the daemon makes way for another under a live mapping: stores of one are loads of
-    the other, open files and new ones have their maps, and the master makes files."""
+    """On both hosts the daemon makes way for another under a live mapping: a store of one is a load
+    of the other, open files and new ones have their maps, and the master makes files."""
     master, host = mapped.master, mapped.clients[0]
     for name in ("file", "other"):
         make(master, name, 4 * MEBI, "interleaved")

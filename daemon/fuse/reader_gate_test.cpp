@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <semaphore>
 #include <thread>
-#include <vector>
 
 #include "base/file_descriptor.h"
 
@@ -53,8 +52,7 @@ TEST_F(Gate, HoldsReadersAndLosesNothing) {
   constexpr int kRounds = 200;
   std::atomic<int> sent = 0;
   {
-    std::vector<std::jthread> readers;
-    for (int i = 0; i < 3; ++i) readers.push_back(reader());
+    const std::array readers{reader(), reader(), reader()};
     std::jthread sender([&](const std::stop_token& stop) {
       while (!stop.stop_requested()) {
         send_one();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fuse/message_hook.h"
 
-#include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "fuse/no_cancellation.h"
 #include "kmap/uapi.h"
 
 namespace famfs::fuse {
@@ -30,18 +30,6 @@ struct Current {
   std::uint64_t backing_id = 0;
 };
 thread_local Current current;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
-
-// libfuse cancels threads that wait for messages; one that has got a message must end its work.
-class NoCancellation {
- public:
-  NoCancellation() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  NoCancellation(const NoCancellation&) = delete;
-  NoCancellation& operator=(const NoCancellation&) = delete;
-  ~NoCancellation() { pthread_setcancelstate(before_, nullptr); }
-
- private:
-  int before_ = 0;
-};
 
 ssize_t write_all(int fd, std::span<const std::byte> message) {
   return ::write(fd, message.data(), message.size());

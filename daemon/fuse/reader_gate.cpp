@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
+#include "fuse/no_cancellation.h"
 
 namespace famfs::fuse {
 namespace {
@@ -35,7 +36,7 @@ void install_wake_handler() {
 
 struct ReaderGate::State {
   std::atomic<bool> closed = false;
-  // Readable while the gate is open. Not a condition variable: its wait may not be cancelled.
+  // Readable while the gate is open.
   base::FileDescriptor opened{eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)};
   std::mutex mutex;
   std::condition_variable one_held;
@@ -91,6 +92,8 @@ ssize_t ReaderGate::read(int fd, void* buffer, std::size_t size) {
     reader.held = true;
     state_->one_held.notify_one();
   }
+  // It ends by itself once the gate is open: libfuse looks whether the session has ended.
+  const NoCancellation guard;
   pollfd wanted{state_->opened.get(), POLLIN, 0};
   while (poll(&wanted, 1, -1) < 0 && errno == EINTR) {
   }

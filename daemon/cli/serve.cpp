@@ -252,7 +252,7 @@ void serve(const DaemonOptions& options, std::optional<Handover> before,
       filesystem.withdraw();
       session.forget_contents(volume->space().nodes());
     });
-    while (session.run() == fuse::Ended::kToHandOver && !refused) {
+    while (!refused && session.run() == fuse::Ended::kToHandOver) {
       try {
         make_room();
       } catch (const base::Error& error) {

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -155,6 +156,12 @@ void Session::mount(const std::string& mount_point) {
 void Session::adopt(int fuse_fd, std::function<void()> unmount) {
   install_hook(session_.get(), fuse_fd);
   unmount_ = std::move(unmount);
+  // The message of the past, before a thread of the loop may read one of now.
+  fuse_buf message{};
+  if (fuse_session_receive_buf(session_.get(), &message) > 0) {
+    fuse_session_process_buf(session_.get(), &message);
+  }
+  std::free(message.mem);  // NOLINT(cppcoreguidelines-no-malloc): libfuse's own
 }
 
 int Session::descriptor() const { return fuse_session_fd(session_.get()); }

@@ -71,7 +71,7 @@ TEST_F(Gate, HoldsReadersAndLosesNothing) {
     kernel_.reset();
   }
   EXPECT_EQ(got_, sent);
-  EXPECT_GE(interrupted_, kRounds);
+  EXPECT_GT(interrupted_, 0);  // one that is held may stay so over several rounds
 }
 
 TEST_F(Gate, WaitsForAReaderThatIsServing) {

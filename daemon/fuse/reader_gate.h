@@ -23,8 +23,8 @@ class ReaderGate {
   ReaderGate& operator=(const ReaderGate&) = delete;
   ~ReaderGate() = default;
 
-  // As read(2). Where the gate is closed it waits, and answers EINTR once it is open again. A thread
-  // may be cancelled while it waits in read(2), but not while it is held.
+  // As read(2). Where the gate is closed it waits, and answers EINTR once it is open again. A
+  // thread may be cancelled while it waits in read(2), but not while it is held.
   ssize_t read(int fd, void* buffer, std::size_t size);
 
   // Returns true when every thread that has ever called read() and lives is held there. False, and

@@ -54,8 +54,9 @@ for fuzzer in "${built[@]}"; do
     # What it finds goes to the first directory, and from there into the next run.
     corpus=("build/fuzz-corpus/$name" daemon/*/"$name.corpus")
     mkdir -p "${corpus[0]}"
-    setup/in-tree --lint -- "$fuzzer" -max_total_time="${FUZZ_SECONDS:-20}" -verbosity=0 \
-        -print_final_stats=1 -artifact_prefix="$PWD/$directory/" "${corpus[@]}" || status=1
+    setup/in-tree --lint -- env ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19 "$fuzzer" \
+        -max_total_time="${FUZZ_SECONDS:-20}" -verbosity=0 -print_final_stats=1 \
+        -artifact_prefix="$PWD/$directory/" "${corpus[@]}" || status=1
 done
 [ "$status" -eq 0 ] || die 1 fuzz "something was found; the inputs are in $directory"
 say fuzz "nothing found"

@@ -28,8 +28,8 @@ USAGE
 
 # Every name below exists in Debian 12 and in Debian 13.
 readonly build=(cmake g++ libcli11-dev libcpp-httplib-dev libdaxctl-dev libfmt-dev libfuse3-dev
-    libgmock-dev libgtest-dev libspdlog-dev libyaml-cpp-dev make ninja-build pkg-config
-    zlib1g-dev)
+    libgmock-dev libgtest-dev libsodium-dev libspdlog-dev libyaml-cpp-dev make ninja-build
+    pkg-config zlib1g-dev)
 readonly package=(dpkg-dev fakeroot file help2man)
 readonly test=(attr curl fuse3 help2man python3 python3-jinja2 python3-libvirt python3-pytest
     python3-pytest-timeout python3-yaml zstd)

@@ -30,11 +30,11 @@ readonly qemu=(qemu-system-x86/trixie-backports qemu-system-common/trixie-backpo
 readonly kernel=(linux-source-7.3/trixie-backports bc bison cpio flex kmod libelf-dev libssl-dev
     make openssl pahole patch perl python3-minimal rsync xz-utils zstd)
 readonly daemon=(ccache cmake g++ gcc libbenchmark-dev libcli11-dev libcpp-httplib-dev
-    libdaxctl-dev libfmt-dev libfuse3-dev libgmock-dev libgtest-dev libndctl-dev libspdlog-dev
-    libyaml-cpp-dev ninja-build pkg-config uuid-dev zlib1g-dev)
+    libdaxctl-dev libfmt-dev libfuse3-dev libgmock-dev libgtest-dev libndctl-dev libsodium-dev
+    libspdlog-dev libyaml-cpp-dev ninja-build pkg-config uuid-dev zlib1g-dev)
 readonly image=(erofs-utils gdb)
-readonly lint=(clang-19 clang-format-19 clang-tidy-19 codespell flake8 git libclang-rt-19-dev mypy
-    pylint python3-jinja2 python3-pytest python3-typeshed python3-yaml shellcheck yamllint)
+readonly lint=(clang-19 clang-format-19 clang-tidy-19 codespell flake8 git libclang-rt-19-dev
+    llvm-19 mypy pylint python3-jinja2 python3-pytest python3-typeshed python3-yaml shellcheck yamllint)
 
 # It ends when this script does, even if that is killed.
 readonly debian_tar=(setpriv --pdeathsig TERM "$repo/setup/debian-tar")

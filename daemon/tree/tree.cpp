@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 
 #include "base/crc32.h"
 #include "media/path.h"
@@ -44,10 +43,6 @@ NodeState state_of(const Node& node) {
                 node.modification_time.tv_nsec, node.change_time.tv_sec, node.change_time.tv_nsec}};
 }
 
-size_t hash_of(NodeId parent, std::string_view name) {
-  return std::hash<std::string_view>()(name) ^ (parent * 0x9e3779b97f4a7c15);
-}
-
 // Fills what files and directories have in common; returns the path.
 template <typename Entry>
 const std::string& fill(Node& node, const Entry& entry) {
@@ -62,7 +57,7 @@ const std::string& fill(Node& node, const Entry& entry) {
 auto Tree::hashes() const {
   return [this](NodeId id) {
     const Node& node = nodes_[id - 1];
-    return hash_of(node.parent, node.name);
+    return name_hash_(node.parent, node.name);
   };
 }
 
@@ -104,7 +99,7 @@ std::optional<media::Finding> Tree::insert(const media::LogEntry& entry) {
   if (!parent->directory) {
     return conflict(entry.index, *path, "below a file", "a path below a directory");
   }
-  const size_t hash = hash_of(parent->id, node.name);
+  const size_t hash = name_hash_(parent->id, node.name);
   if (find_named(hash, parent->id, node.name) != 0) {
     return conflict(entry.index, *path, "exists already", "a path that no earlier entry made");
   }
@@ -145,7 +140,7 @@ void Tree::rollback(uint64_t count) {
       --files_;
       file_bytes_ -= node.size;
     }
-    by_name_.erase(hash_of(node.parent, node.name), node.id, hashes());
+    by_name_.erase(name_hash_(node.parent, node.name), node.id, hashes());
     nodes_.pop_back();
   }
 }
@@ -155,7 +150,7 @@ const Node* Tree::find(NodeId id) const noexcept {
 }
 
 const Node* Tree::lookup(NodeId parent, std::string_view name) const {
-  return find(find_named(hash_of(parent, name), parent, name));
+  return find(find_named(name_hash_(parent, name), parent, name));
 }
 
 NodeId Tree::find_named(size_t hash, NodeId parent, std::string_view name) const {

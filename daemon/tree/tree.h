@@ -13,6 +13,7 @@
 
 #include "media/finding.h"
 #include "media/log_entry.h"
+#include "tree/name_hash.h"
 #include "tree/name_index.h"
 
 namespace famfs::tree {
@@ -113,6 +114,7 @@ class Tree {
   auto hashes() const;
 
   std::deque<Node> nodes_;  // nodes_[id - 1]
+  NameHash name_hash_;
   NameIndex by_name_;
   uint64_t files_ = 0;
   uint64_t file_bytes_ = 0;

@@ -184,6 +184,15 @@ TEST(NameIndex, KeepsWhatCollides) {
   check();
 }
 
+TEST(NameHash, IsOfDirectoryNameAndKey) {
+  const NameHash hash;
+  const NameHash copy = hash;
+  EXPECT_EQ(hash(1, "name"), copy(1, "name"));
+  EXPECT_NE(hash(1, "name"), hash(2, "name"));
+  EXPECT_NE(hash(1, "name"), hash(1, "names"));
+  EXPECT_NE(hash(1, "name"), NameHash()(1, "name"));
+}
+
 TEST(Tree, AttributesAreLocal) {
   Tree tree;
   tree.insert(file(0, "f"));

@@ -79,8 +79,8 @@ test-vm: famfs-bin lab guest-tests
 	@tests/run vm
 
 # Before anything is built, as that takes a while.
-famfs-bin:
-	@cd tests && /usr/bin/python3 -B -m support.programs
+famfs-bin: $(if $(FAMFS_BIN),need-test)
+	$(if $(FAMFS_BIN),@cd tests && /usr/bin/python3 -B -m support.programs)
 
 # These measure the programs of this machine, without the lab.
 HOST_SUITES = daemon log

@@ -154,8 +154,7 @@ int run_program(std::vector<std::string> arguments) {
   CLI::App app{
       "Serves one famfs mount: what `famfs mount` starts. By hand it stays in the "
       "foreground until it is unmounted or gets SIGTERM. On SIGUSR2 the famfsd that is installed "
-      "now "
-      "takes its place, and the mount stays.",
+      "now takes its place, and the mount stays.",
       "famfsd"};
   app.set_help_flag(cli::kHelpFlags, "print this help and exit");
   app.set_version_flag("-V,--version", "famfsd " FAMFS_VERSION);

@@ -28,6 +28,7 @@ step() {
 step make test SANITIZE=address
 step make test SANITIZE=thread
 step tests/run host
+step make deb
 # Make test-vm boots them: the unit tests of the kernel patches, and a kernel without the methods.
 step make kernel KERNEL_FLAVOR=kunit
 step make kernel KERNEL_FLAVOR=nomap

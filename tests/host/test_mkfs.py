@@ -84,6 +84,27 @@ def test_existing_file_system_is_not_overwritten_without_force(
         assert medium.uuid("fs_uuid") == before
 
 
+def test_what_a_master_has_mounted_is_left_alone(hosts: Cluster, memory: Path) -> None:
+    """Neither --force nor --kill takes a file system from the master on the same machine."""
+    master = hosts.master
+    master.mkfs()
+    master.mount()
+    for words in (("--force",), ("--kill", "--force")):
+        refused = master.run("mkfs.famfs", *words, str(memory), check=False)
+        assert 0 < refused.returncode < 128
+        assert "mounted" in refused.text
+    master.put("still-there", b"bytes")
+
+
+def test_kill_wants_force(hosts: Cluster, memory: Path) -> None:
+    """`mkfs.famfs --kill` alone says what is missing and removes nothing."""
+    hosts.master.mkfs()
+    refused = hosts.master.run("mkfs.famfs", "--kill", str(memory), check=False)
+    assert 0 < refused.returncode < 128
+    assert "force" in refused.text
+    hosts.client.mount()
+
+
 def test_kill_removes_the_superblock(hosts: Cluster) -> None:
     """`mkfs.famfs --kill --force` makes the device one that no longer mounts."""
     hosts.master.mkfs()

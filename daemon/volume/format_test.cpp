@@ -45,8 +45,21 @@ TEST(Format, LongerLogs) {
   EXPECT_EQ(report.used, 66 * kMiB);
 }
 
-// Old magic gone and fenced; log and fence; superblock without its first line and fence; the line
-// with the magic and fence.
+TEST(Format, SuperblockWhoseLinesArriveOneByOne) {
+  RecordingMemory memory;
+  const auto superblock = format(memory, {.system_uuid = master_uuid()});
+  std::byte& late = memory.raw(100, 1).front();
+  const std::byte arrived = late;
+  late = ~arrived;
+  int loads = 0;
+  memory.on_event = [&](const Event& event) {
+    if (event.kind == Kind::kInvalidate && ++loads == 2) late = arrived;
+  };
+  EXPECT_EQ(load_superblock(memory), superblock);
+  late = ~arrived;
+  EXPECT_EQ(error_code_of([&] { load_superblock(memory); }), EUCLEAN);
+}
+
 TEST(Format, SmallAllocationUnit) {
   const auto bytes = std::make_shared<base::Mapping>(base::Mapping::anonymous(4096 * kMiB));
   RecordingMemory memory(bytes);
@@ -61,6 +74,8 @@ TEST(Format, SmallAllocationUnit) {
   EXPECT_EQ(error_code_of([&] { format(memory, {.alloc_unit = 8192, .force = true}); }), EINVAL);
 }
 
+// Old magic gone and fenced; log and fence; superblock without its first line and fence; the line
+// with the magic and fence.
 TEST(Format, OrderIsKillLogSuperblock) {
   ExampleVolume example;
   RecordingMemory memory(example.bytes());

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <linux/fs.h>
 
+#include <algorithm>
+#include <cstring>
 #include <limits>
 #include <string>
 
@@ -273,6 +275,14 @@ TEST_F(Operations, ForgettingWhatDoesNotExistIsHarmless) {
   EXPECT_EQ(kernel_.ask(FUSE_GETATTR, kFile, body_of(fuse_getattr_in{})).error, 0);
 }
 
+fuse_attr_out attributes(FuseKernel& kernel, std::uint64_t node) {
+  fuse_attr_out out{};
+  const Bytes body = kernel.ask(FUSE_GETATTR, node, body_of(fuse_getattr_in{})).body;
+  EXPECT_GE(body.size(), sizeof(out));
+  std::memcpy(&out, body.data(), std::min(body.size(), sizeof(out)));
+  return out;
+}
+
 // The names of a listing that is read in pieces of `size` bytes.
 std::vector<std::string> listing(FuseKernel& kernel, std::uint32_t opcode, std::uint32_t size) {
   std::vector<std::string> names;
@@ -302,6 +312,24 @@ TEST_F(Operations, ListingsAreWholeInPiecesOfAnySize) {
   for (const std::uint32_t size : {170U, 400U, 4096U}) {
     EXPECT_THAT(listing(kernel_, FUSE_READDIRPLUS, size), ElementsAre(".", "..", "d", "striped"));
   }
+}
+
+TEST_F(Operations, AClientSeesWhatTheMasterHasJustMade) {
+  const auto volume = example_.open(testing::client_uuid());
+  FuseKernel client(*volume);
+  volume_->make_directory(testing::a_directory("listed"));
+  EXPECT_THAT(listing(client, FUSE_READDIR, 4096),
+              ::testing::ElementsAre(".", "..", "d", "striped", "listed"));
+  volume_->make_directory(testing::a_directory("counted"));
+  EXPECT_EQ(attributes(client, 1).attr.nlink, 2U + 3U);
+  volume_->make_directory(testing::a_directory("found"));
+  EXPECT_EQ(client.ask(FUSE_LOOKUP, 1, body_of(std::string_view("found"))).error, 0);
+}
+
+// Its links and times change when another host adds to it.
+TEST_F(Operations, AttributesOfADirectoryAreKeptForASecondAtMost) {
+  EXPECT_EQ(attributes(kernel_, kDirectory).attr_valid, 1U);
+  EXPECT_EQ(attributes(kernel_, kFile).attr_valid, FuseKernel::kTimeout);
 }
 
 TEST_F(Operations, WriteIsInMemoryBeforeItIsAnsweredAndFsyncWritesTheWholeFileBack) {

@@ -45,6 +45,8 @@ Bytes body_of(const Parts&... parts) {
 // kernel asks. One request at a time, answered in the caller's thread.
 class FuseKernel {
  public:
+  static constexpr unsigned kTimeout = 60;  // seconds that the kernel may keep what it is told
+
   struct Answer {
     bool given = false;  // false: no answer at all
     int error = 0;       // a positive errno
@@ -52,7 +54,7 @@ class FuseKernel {
   };
 
   explicit FuseKernel(volume::Volume& volume)
-      : filesystem_(volume, {"/run/of/test", "daemon-served", 1}) {
+      : filesystem_(volume, {"/run/of/test", "daemon-served", kTimeout}) {
     filesystem_.negotiated = [this](const base::Error* error) { refused_ = error != nullptr; };
     std::array<int, 2> ends{};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {

@@ -6,9 +6,13 @@
 #include <linux/fs.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "fuse/ioctl.h"
 #include "testing/example_volume.h"
@@ -377,6 +381,36 @@ TEST_F(Operations, XattrsSayWhereTheBytesAre) {
   example_.open(testing::master_uuid())->create(one);
   EXPECT_EQ(value(1, "user.famfs.position"), R"({"played":4,"announced":5,"capacity":15420})");
   EXPECT_EQ(value(2, "user.famfs.shadow"), "/run/of/test");
+}
+
+TEST_F(Operations, ListedXattrsAreThoseThatCanBeRead) {
+  for (const std::uint64_t node : {std::uint64_t{1}, kDirectory, kFile}) {
+    // An answer with a list is nothing but names, each with its NUL.
+    const Bytes list = kernel_.ask(FUSE_LISTXATTR, node, body_of(room(4096))).body;
+    const std::string names(reinterpret_cast<const char*>(list.data()), list.size());
+    for (std::size_t at = 0; at < names.size(); at = names.find('\0', at) + 1) {
+      const std::string_view name(names.data() + at);
+      EXPECT_EQ(kernel_.ask(FUSE_GETXATTR, node, body_of(room(4096), name)).error, 0) << name;
+    }
+    EXPECT_EQ(names.find("user.famfs.map") != std::string::npos, node == kFile);
+  }
+}
+
+// Each is the first to be asked, so no other has noticed before.
+TEST_F(Operations, OnFilesOfAReplacedFileSystemAreStaleAtOnce) {
+  const std::string_view text = "x";
+  const std::pair<std::uint32_t, Bytes> asked[] = {
+      {FUSE_OPEN, body_of(fuse_open_in{})},
+      {FUSE_READ, body_of(reading(0, 10))},
+      {FUSE_WRITE, body_of(writing(0, 1), text)},
+  };
+  std::array<std::unique_ptr<volume::Volume>, std::size(asked)> volumes;
+  for (auto& volume : volumes) volume = example_.open(testing::master_uuid());
+  example_.patch_superblock<std::uint8_t>(48, 0xff);
+  for (std::size_t i = 0; i < std::size(asked); ++i) {
+    FuseKernel kernel(*volumes[i]);
+    EXPECT_EQ(kernel.ask(asked[i].first, kFile, asked[i].second).error, ESTALE) << asked[i].first;
+  }
 }
 
 TEST_F(Operations, XattrsAfterTheFileSystemWasReplaced) {

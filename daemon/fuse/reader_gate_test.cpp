@@ -60,6 +60,7 @@ TEST_F(Gate, HoldsReadersAndLosesNothing) {
         std::this_thread::yield();
       }
     });
+    while (got_ == 0) std::this_thread::yield();  // a gate that nobody has come to holds nobody
     for (int round = 0; round < kRounds; ++round) {
       ASSERT_TRUE(gate_.close(60s));
       const int before = got_;

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run has left behind on this machine: processes, mounts, sockets, files.
 
-A run's processes carry its marker in their environment, or (programs whose environment was
-scrubbed, as libvirt does for QEMU) its run directory in their command line. Everything else of a
-run lives below its run directory. So nothing that another user or another run does here counts.
+A run's processes carry its marker in their environment (or that of one of its workers, MARKER.WORKER),
+or (programs whose environment was scrubbed, as libvirt does for QEMU) its run directory in their
+command line. Everything else of a run lives below its run directory. So nothing that another user
+or another run does here counts.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ def processes_of(marker: str, directory: Path) -> list[Process]:
     """The living processes of a run (and its unreaped children), without the caller's own line."""
     own = _ancestors_and_self()
     marker_entry = f"{RUN_MARKER}={marker}".encode()
+    workers_entry = marker_entry + b"."
     needle = os.fsencode(directory) + b"/"
     found = []
     for entry in os.scandir("/proc"):
@@ -84,7 +86,10 @@ def processes_of(marker: str, directory: Path) -> list[Process]:
             # In this order: exec(2) makes the environment appear after the command line.
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if marker_entry in environment or needle in command:
+            marked = any(
+                word == marker_entry or word.startswith(workers_entry) for word in environment
+            )
+            if marked or needle in command:
                 text = command.replace(b"\0", b" ").decode(errors="replace").strip()
                 found.append(Process(pid, _start_time(pid), text))
         except (FileNotFoundError, ProcessLookupError, PermissionError):

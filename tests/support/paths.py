@@ -33,6 +33,8 @@ OVERRIDES = (
     "HOSTS",
     "TOPOLOGY",
     "DAX",
+    "FULL",
+    "JOBS",
     "PATIENCE",
     "ROUNDS",
     "SEED",

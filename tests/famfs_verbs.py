@@ -65,6 +65,8 @@ class Famfs:
     mount_point: str
     mount_options: tuple[str, ...] = ()
     mkfs_options: tuple[str, ...] = ()
+    # The directory of the file system that is the place of all names; empty: the whole of it.
+    root: str = ""
     mounted: bool = field(default=False, init=False)
     # It learns of what the master has made by `famfs logplay` alone.
     plays_log: bool = field(default=False, init=False)
@@ -74,7 +76,16 @@ class Famfs:
         return self.machine.name
 
     def path(self, relative: str = "") -> str:
-        return f"{self.mount_point}/{relative}" if relative else self.mount_point
+        return "/".join(part for part in (self.mount_point, self.root, relative) if part)
+
+    def below(self, directory: str) -> Famfs:
+        """The same mount, on which a directory is the place of all names."""
+        view = replace(self, root=directory)
+        view.mounted, view.plays_log = self.mounted, self.plays_log
+        return view
+
+    def _require_whole(self) -> None:
+        assert not self.root, "others use this mount: the test is to be marked own_mount"
 
     def run(self, *argv: str, check: bool = True, input: bytes | None = None) -> Outcome:
         features.require(self.machine.ask, argv)
@@ -86,6 +97,7 @@ class Famfs:
     # the life of the file system
 
     def mkfs(self, *options: str, check: bool = True) -> Outcome:
+        self._require_whole()
         return self.run(
             "mkfs.famfs", "--force", *self.mkfs_options, *options, self.device, check=check
         )
@@ -98,6 +110,7 @@ class Famfs:
         return outcome
 
     def umount(self, check: bool = True) -> None:
+        self._require_whole()
         court.hear(self.machine)  # the daemon takes its log along
         if features.has(self.machine.ask, "umount"):
             self.famfs("umount", self.mount_point, check=check)
@@ -168,8 +181,8 @@ class Famfs:
             output = self.run("sha256sum", "--", *(self.path(name) for name in relative)).stdout
         else:
             script = 'find "$1" -path "$1/.meta" -prune -o -type f -print0 | xargs -0r sha256sum --'
-            output = self.run("sh", "-c", script, "sh", self.mount_point).stdout
-        prefix = f"{self.mount_point}/"
+            output = self.run("sh", "-c", script, "sh", self.path()).stdout
+        prefix = f"{self.path()}/"
         digests = {}
         for line in output.decode().splitlines():
             digest, _, path = line.partition("  ")
@@ -180,7 +193,7 @@ class Famfs:
         """Everything in the name space with mode, owner and size, without the .meta directory."""
         self.catch_up()
         output = self.run(
-            "find", self.mount_point, "-mindepth", "1", "-path", f"{self.mount_point}/.meta",
+            "find", self.path(), "-mindepth", "1", "-path", f"{self.mount_point}/.meta",
             "-prune", "-o", "-mindepth", "1", "-printf", r"%P\t%y\t%m\t%U\t%G\t%s\n",
         ).stdout.decode()  # fmt: skip
         entries = {}

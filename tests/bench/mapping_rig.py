@@ -13,7 +13,7 @@ from typing import Any
 from bench.turns import Sample, turns
 from famfs_verbs import Famfs
 from support import guest
-from vm.labs import LabHost
+from vm.host import LabHost
 
 KIBI, MEBI = 1 << 10, 1 << 20
 SMALL_PAGE, LARGE_PAGE = 4 * KIBI, 2 * MEBI
@@ -41,7 +41,7 @@ class Rig:
 
     def __init__(self, host: LabHost) -> None:
         self.host = host
-        devices = host.guest.dax_devices()
+        devices = host.devices()
         self.famfs_device = max(devices, key=lambda device: device.size).path
         self.raw_device = min(devices, key=lambda device: device.size).path
         self.raw = Subject("raw dax device", self.raw_device)

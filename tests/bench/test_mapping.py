@@ -28,7 +28,8 @@ from famlab_vm import Connection
 from support import paths, plugin
 from support.machine import CommandFailed
 from support.skips import missing_feature
-from vm.labs import LabKeeper, Shape
+from vm.labs import LabKeeper
+from vm.shapes import Shape
 
 pytestmark = pytest.mark.timeout(1800)
 

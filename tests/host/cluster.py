@@ -48,7 +48,7 @@ class Cluster:
             mounted = machine.mount_point.is_mount() if _answers(machine.mount_point) else True
             if mounted:
                 host.umount()
-            court.dismiss(machine)
+            court.dismiss([machine])
 
 
 def _answers(path: Path) -> bool:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,10 @@ class Testimony:
     console: str = ""
     kernel_log: str = ""
     daemon_log: str = ""
+    # Seconds since the host has booted, when it was asked; None if it was not.
+    uptime: float | None = None
+    # How it died or fell silent although no test asked for that; empty if it did not.
+    death: str = ""
 
 
 class Witness(Protocol):
@@ -48,7 +52,8 @@ class Folder:
 
     path: Path
     node_id: str
-    kernel_trouble_expected: bool = False
+    # (host, pattern of the lines of its kernel that the test provokes)
+    kernel_trouble_expected: list[tuple[str, str]] = field(default_factory=list)
     daemon_errors_expected: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
@@ -95,10 +100,14 @@ class Folder:
         self.append(f"{witness.name}.dmesg.log", said.kernel_log)
         self.append(f"{witness.name}.famfsd.log", said.daemon_log)
         complaints = []
-        if not self.kernel_trouble_expected:
-            # The same line is often in both logs; the order of first sight is kept.
-            lines = troubles.in_kernel_log(said.kernel_log) or troubles.in_kernel_log(said.console)
-            complaints += [f"{witness.name}: kernel: {line}" for line in lines]
+        if said.death:
+            complaints.append(f"{witness.name}: {said.death}")
+        expected = [pattern for host, pattern in self.kernel_trouble_expected if host == witness.name]
+        # The same line is often in both logs.
+        lines = troubles.in_kernel_log(said.kernel_log, expected) or troubles.in_kernel_log(
+            said.console, expected
+        )
+        complaints += [f"{witness.name}: kernel: {line}" for line in lines]
         complaints += [
             f"{witness.name}: famfsd: {line}"
             for line in troubles.in_daemon_log(said.daemon_log, self.daemon_errors_expected)
@@ -112,6 +121,8 @@ class Court:
     def __init__(self) -> None:
         self.witnesses: list[Witness] = []
         self.folder: Folder | None = None
+        # Called after a test that failed or harmed a host: drops what later tests would share.
+        self.on_harm: list[Callable[[], None]] = []
         self._complaints: list[str] = []
 
     def call(self, witness: Witness) -> None:
@@ -119,25 +130,34 @@ class Court:
         if witness not in self.witnesses:
             self.witnesses.append(witness)
 
-    def dismiss(self, witness: Witness) -> None:
-        """Asks a host a last time, as its logs go away now."""
-        if witness in self.witnesses:
-            self.hear(witness)
+    def dismiss(self, witnesses: Sequence[Witness]) -> None:
+        """Asks hosts a last time, as their logs go away now."""
+        called = [witness for witness in witnesses if witness in self.witnesses]
+        self._hear_each(called)
+        for witness in called:
             self.witnesses.remove(witness)
 
     def hear(self, witness: Witness) -> None:
+        """Asks one host now, as a log of it goes away."""
+        self._complaints += self._complaints_of(witness)
+
+    def _complaints_of(self, witness: Witness) -> list[str]:
         if self.folder is None:
-            return
+            return []
         try:
-            self._complaints += self.folder.take(witness)
+            return self.folder.take(witness)
         except Exception as error:  # evidence must never hide what the test itself says
             self.folder.append("history.log", f"{witness.name}: no testimony: {error!r}")
-            print(f"{witness.name}: no testimony: {error!r}", file=sys.stderr)
+            return [f"{witness.name}: it cannot be asked: {error!r}"]
+
+    def _hear_each(self, witnesses: Sequence[Witness]) -> None:
+        with ThreadPoolExecutor(max(1, len(witnesses))) as pool:
+            for complaints in pool.map(self._complaints_of, witnesses):
+                self._complaints += complaints
 
     def hear_all(self) -> list[str]:
         """The complaints since the last call, of all hosts, dismissed ones included."""
-        for witness in self.witnesses:
-            self.hear(witness)
+        self._hear_each(self.witnesses)
         complaints, self._complaints = self._complaints, []
         return complaints
 

@@ -33,8 +33,6 @@ OVERRIDES = (
     "HOSTS",
     "TOPOLOGY",
     "DAX",
-    "FULL",
-    "JOBS",
     "PATIENCE",
     "ROUNDS",
     "SEED",

@@ -30,6 +30,7 @@ _LEAK_BASE = pytest.StashKey[frozenset[leaks.Leak]]()
 # What was found wrong in the phase that just ended; its report turns into a failure. (An exception
 # from a hook wrapper would keep older pluggy versions from finishing the other wrappers.)
 _PROBLEMS = pytest.StashKey[list[str]]()
+_FAILED = pytest.StashKey[bool]()
 _adopted: list[str] = []
 
 
@@ -92,7 +93,10 @@ def _folder_of(item: pytest.Item) -> Folder:
     return Folder(
         path=paths.results_directory() / paths.folder_name(item.nodeid),
         node_id="::".join([str(file), *item.nodeid.split("::")[1:]]),
-        kernel_trouble_expected=item.get_closest_marker("expects_kernel_trouble") is not None,
+        kernel_trouble_expected=[
+            (str(marker.kwargs["host"]), str(marker.args[0]))
+            for marker in item.iter_markers("expects_kernel_trouble")
+        ],
         daemon_errors_expected=errors,
     )
 
@@ -106,20 +110,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(hookwrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
-    yield
-    # Asked before fixtures are torn down, while the hosts still run.
-    item.stash[_PROBLEMS] = [f"logged during this test: {line}" for line in court.hear_all()]
+    outcome = yield
+    if outcome.excinfo is not None:
+        # Asked before fixtures are torn down, while the hosts are as the failure left them.
+        item.stash[_PROBLEMS] = [f"logged during this test: {line}" for line in court.hear_all()]
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, Any, None]:
-    yield
-    problems = [f"logged while it was torn down: {line}" for line in court.hear_all()]
+    outcome = yield
+    complaints = court.hear_all()
+    if complaints or outcome.excinfo is not None or item.stash.get(_FAILED, False):
+        for drop in court.on_harm:
+            drop()
+        complaints += court.hear_all()
     court.folder = None
     base: frozenset[leaks.Leak] = item.stash.get(_LEAK_BASE, leaks.NOTHING)
     left = leaks.current() - base
+    problems = [f"logged during this test: {line}" for line in complaints]
     problems += [f"left behind: {leak}" for leak in sorted(left) if not _is_adopted(leak)]
     item.stash[_PROBLEMS] = problems
 
@@ -147,6 +157,7 @@ def pytest_runtest_makereport(
     if problems:
         report.outcome = "failed"
         report.longrepr = "\n".join([*filter(None, [report.longreprtext]), *problems])
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
     if report.failed and report.longreprtext:
         folder = paths.results_directory() / paths.folder_name(item.nodeid)
         if folder.is_dir():

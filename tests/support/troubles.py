@@ -21,16 +21,19 @@ _KERNEL = re.compile(
 _DAEMON = re.compile(r"\[(error|critical)\]|AddressSanitizer|ThreadSanitizer|runtime error:")
 
 
-def in_kernel_log(text: str) -> list[str]:
-    """The lines of a dmesg or console text in which a kernel complains."""
-    return [line.strip() for line in text.splitlines() if _KERNEL.search(line)]
+def _without(lines: Iterable[str], expected: Iterable[str]) -> list[str]:
+    patterns = [re.compile(pattern) for pattern in expected]
+    return [
+        line.strip() for line in lines if not any(pattern.search(line) for pattern in patterns)
+    ]
+
+
+def in_kernel_log(text: str, expected: Iterable[str] = ()) -> list[str]:
+    """The lines of a dmesg or console text in which a kernel complains, without those that match an
+    expected pattern."""
+    return _without((line for line in text.splitlines() if _KERNEL.search(line)), expected)
 
 
 def in_daemon_log(text: str, expected: Iterable[str] = ()) -> list[str]:
     """The error lines of a daemon's log, without those that match an expected pattern."""
-    patterns = [re.compile(pattern) for pattern in expected]
-    return [
-        line.strip()
-        for line in text.splitlines()
-        if _DAEMON.search(line) and not any(pattern.search(line) for pattern in patterns)
-    ]
+    return _without((line for line in text.splitlines() if _DAEMON.search(line)), expected)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from famfs_verbs import Famfs
 from support.programs import FOREIGN
 from support.skips import missing_feature
-from vm.labs import LabHost, TestLab, together
+from vm.host import LabHost, State
+from vm.labs import TestLab, together
 
 MOUNT_POINT = "/mnt/famfs"
 # How long a client that follows the log by itself may take to learn of a new file.
@@ -23,7 +24,7 @@ class Cluster:
         self.lab = lab
         self.all = [Famfs(host, device, mount_point) for host in lab.hosts]
         for host in lab.hosts:
-            host.run(["mkdir", "-p", mount_point])
+            host.ensure_directory(mount_point)
 
     @property
     def master(self) -> Famfs:
@@ -61,15 +62,26 @@ class Cluster:
 
     def restart(self, famfs: Famfs) -> None:
         """Boots a host, whatever its state, and mounts on it."""
-        self.lab.restart(self.host(famfs))
-        famfs.run("mkdir", "-p", famfs.mount_point)
+        host = self.host(famfs)
+        self.lab.restart(host)
+        host.ensure_directory(famfs.mount_point)
         famfs.mount()
 
     def umount_all(self) -> None:
         """Unmounts wherever something is mounted; a host that is down has nothing."""
-        for famfs, host in zip(self.all, self.lab.hosts):
-            if host.is_well():
-                # The kernel's own list: a mount whose daemon is gone cannot be asked.
-                words = ["grep", "-q", f" {famfs.mount_point} ", "/proc/mounts"]
-                if famfs.run(*words, check=False).returncode == 0:
-                    famfs.umount()
+        together(self._umount, self.all)
+
+    def _umount(self, famfs: Famfs) -> None:
+        if self.host(famfs).state is not State.RUNNING:
+            return
+        # The kernel's own list: a mount whose daemon is gone cannot be asked.
+        words = ["grep", "-q", f" {famfs.mount_point} ", "/proc/mounts"]
+        if famfs.run(*words, check=False).returncode == 0:
+            famfs.umount()
+
+    def below(self, directory: str) -> Cluster:
+        """The same mounts, on which a directory of the file system is the place of all names."""
+        view = Cluster.__new__(Cluster)
+        view.lab = self.lab
+        view.all = [famfs.below(directory) for famfs in self.all]
+        return view

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the multi-host suite, in layers:
 
-connection -> keeper (of labs) -> lab (booted, of the test's shape) -> devices (shared memory ready
-on every host) -> cluster (famfs made afresh and mounted on every host).
+connection -> keeper (of labs) -> lab (booted, of the test's shape) -> cluster, mapped or served (famfs
+mounted on every host: by the best method, by each of the kernel, by each there is).
+
+A famfs stays mounted from test to test, each in a directory of its own; a test that unmounts it,
+makes it anew or harms a host is marked `own_mount` and gets one of its own.
 
 `@pytest.mark.shapes(hosts=..., topologies=..., dax=...)` gives the dimensions; HOSTS=, TOPOLOGY=
 and DAX= of the environment override them (see labs.shapes).
@@ -13,27 +16,20 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 from famfs_verbs import Famfs
 from famlab_vm import Artifacts, Connection
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.machine import DaxDevice
-from support import plugin, programs
+from support import pairwise, plugin, programs
+from support.evidence import court
 from vm.cluster import Cluster
-from vm.labs import PATIENCE, LabKeeper, Shape, TestLab, run_directory, shapes
-from vm.mapping import (
-    DAEMON_SERVED,
-    METHODS,
-    OWN_CHOICE,
-    Probe,
-    compile_probe,
-    mounted_by,
-    require_method,
-)
-
-_FAILED = pytest.StashKey[bool]()
+from vm.labs import LabKeeper, TestLab, run_directory
+from vm.mapping import DAEMON_SERVED, METHODS, OWN_CHOICE, Probe, of_its_own, standing
+from vm.patience import PATIENCE
+from vm.shapes import Shape, shapes
 
 
 @pytest.hookimpl(trylast=True)
@@ -62,34 +58,58 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("shape", wanted or [None], ids=str, indirect=False, scope="function")
 
 
+def parameters(item: pytest.Item) -> dict[str, object]:
+    spec = getattr(item, "callspec", None)
+    return dict(spec.params) if spec is not None else {}
+
+
+def dimensions(item: pytest.Item) -> dict[str, str]:
+    """A test's place in each dimension: the function, its parameters, and what makes up its lab."""
+    found = {"test": item.nodeid.partition("[")[0]}
+    for name, value in parameters(item).items():
+        if isinstance(value, Shape):
+            found |= {"hosts": str(value.hosts), "topology": value.topology, "dax": value.dax}
+        else:
+            found["method" if name == "served" else name] = str(value)
+    return found
+
+
+def chosen_by_name(config: pytest.Config) -> bool:
+    """Whether somebody asks for certain tests, and then means all of them."""
+    return bool(config.option.keyword or any("::" in word for word in config.args))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what the overrides exclude, and puts tests that share a lab side by side."""
-
-    def shape_of(item: pytest.Item) -> Shape | None | str:
-        spec = getattr(item, "callspec", None)
-        return (
-            spec.params["shape"] if spec is not None and "shape" in spec.params else "none needed"
-        )
-
-    excluded = [item for item in items if shape_of(item) is None]
-    if excluded:
-        config.hook.pytest_deselected(items=excluded)
-    rest = [item for item in items if shape_of(item) is not None]
+    """Leaves out what the overrides exclude and, unless FULL=1, all but a choice; puts tests that
+    share a lab and a mount side by side.
+    """
+    rest = [item for item in items if parameters(item).get("shape", "none needed") is not None]
+    if os.environ.get("FULL") != "1" and not chosen_by_name(config):
+        rest = [rest[index] for index in pairwise.choose([dimensions(item) for item in rest])]
+    kept = set(rest)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     order: dict[object, int] = {}
     for item in rest:
-        order.setdefault(shape_of(item), len(order))
-    items[:] = sorted(rest, key=lambda item: order[shape_of(item)])
+        order.setdefault(parameters(item).get("shape"), len(order))
+    rest.sort(
+        key=lambda item: (
+            order[parameters(item).get("shape")],
+            dimensions(item).get("method", ""),
+            not shares_mount(item),
+        )
+    )
+    items[:] = rest
     for item in items:
         marker = item.get_closest_marker("timeout")
         limit = float(marker.args[0] if marker else config.getini("timeout"))
         item.add_marker(pytest.mark.timeout(limit * PATIENCE), append=False)
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    outcome = yield
-    if outcome.get_result().failed:  # type: ignore[attr-defined]
-        item.stash[_FAILED] = True
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from vm.schedule import LabScheduling
+
+    return LabScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -105,46 +125,54 @@ def connection() -> Iterator[Connection]:
 def keeper(connection: Connection) -> Iterator[LabKeeper]:
     """Who starts labs and keeps them."""
     keeper = LabKeeper(connection)
+    court.on_harm.append(keeper.drop)
     yield keeper
+    court.on_harm.remove(keeper.drop)
     keeper.drop()
 
 
+MOUNTING = frozenset({"cluster", "mapped", "served"})
+
+
+def shares_mount(item: pytest.Item) -> bool:
+    """Whether a test uses the famfs that stays mounted from test to test."""
+    fixtures = MOUNTING.intersection(getattr(item, "fixturenames", ()))
+    return bool(fixtures) and item.get_closest_marker("own_mount") is None
+
+
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, keeper: LabKeeper, shape: Shape) -> Iterator[TestLab]:
-    """A booted lab of the test's shape; the next test gets it too if it is well afterwards."""
+def lab(request: pytest.FixtureRequest, keeper: LabKeeper, shape: Shape) -> TestLab:
+    """A booted lab of the test's shape; the next test gets it too unless this one fails or a host
+    comes to harm. Nothing is mounted unless the test shares a mount.
+    """
     lab = keeper.get(shape)
-    yield lab
-    if request.node.stash.get(_FAILED, False) or not lab.is_well():
-        keeper.drop()
+    if not shares_mount(request.node):
+        lab.stand_down()
+    return lab
 
 
 @pytest.fixture
 def devices(lab: TestLab) -> list[DaxDevice]:
     """The dax devices, which are the same on all hosts."""
-    seen = [host.guest.dax_devices() for host in lab.hosts]
-    for other in seen[1:]:
-        assert [(d.index, d.path, d.size) for d in other] == [
-            (d.index, d.path, d.size) for d in seen[0]
-        ]
-    assert seen[0], "no dax device"
-    return seen[0]
+    return lab.devices()
+
+
+@contextmanager
+def mounted(request: pytest.FixtureRequest, lab: TestLab, method: str) -> Iterator[Cluster]:
+    if shares_mount(request.node):
+        yield standing(lab, method)
+    else:
+        with of_its_own(lab, method) as cluster:
+            yield cluster
 
 
 @pytest.fixture
-def cluster(lab: TestLab, devices: list[DaxDevice]) -> Iterator[Cluster]:
-    """A fresh famfs on the first device, mounted on every host by the best method there is."""
-    if lab.shape.dax == "fsdev_dax" and not programs.FOREIGN:
-        require_method(lab.hosts[0], devices[0].path)
-    cluster = Cluster(lab, devices[0].path)
-    cluster.make_and_mount()
-    yield cluster
-    cluster.umount_all()
-
-
-@pytest.fixture(scope="session")
-def program() -> Path:
-    """The program that maps files, compiled for guests."""
-    return compile_probe()
+def cluster(request: pytest.FixtureRequest, lab: TestLab) -> Iterator[Cluster]:
+    """famfs on the first device, mounted on every host by the best method there is: a directory of
+    it, or with the mark own_mount one that was made for this test.
+    """
+    with mounted(request, lab, "") as cluster:
+        yield cluster
 
 
 KERNEL_METHODS = (*METHODS, *((OWN_CHOICE,) if programs.FOREIGN else ()))
@@ -157,25 +185,23 @@ def method(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def mapped(lab: TestLab, devices: list[DaxDevice], method: str) -> Iterator[Cluster]:
-    """A fresh famfs on the first device, mounted on every host by one method of the kernel."""
-    with mounted_by(method, lab, devices[0].path) as cluster:
+def mapped(request: pytest.FixtureRequest, lab: TestLab, method: str) -> Iterator[Cluster]:
+    """Like cluster, but mounted by one method of the kernel."""
+    with mounted(request, lab, method) as cluster:
         yield cluster
 
 
 @pytest.fixture(params=(*KERNEL_METHODS, DAEMON_SERVED))
-def served(
-    request: pytest.FixtureRequest, lab: TestLab, devices: list[DaxDevice]
-) -> Iterator[Cluster]:
+def served(request: pytest.FixtureRequest, lab: TestLab) -> Iterator[Cluster]:
     """The same for every method, that of the daemon too, in which no file is mapped shared."""
-    with mounted_by(str(request.param), lab, devices[0].path) as cluster:
+    with mounted(request, lab, str(request.param)) as cluster:
         yield cluster
 
 
 @pytest.fixture
-def probes(lab: TestLab, program: Path) -> list[Probe]:
-    """The program on every host."""
-    return [Probe(host, program) for host in lab.hosts]
+def probes(lab: TestLab) -> list[Probe]:
+    """The program that maps files, on every host."""
+    return [Probe(host) for host in lab.hosts]
 
 
 @pytest.fixture

@@ -5,25 +5,23 @@ from __future__ import annotations
 
 import errno
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from famfs_verbs import MEBI, Famfs
-from support import features, paths, programs
+from support import features, guest, programs
 from support.machine import Outcome
 from support.skips import missing_feature
 from vm.cluster import Cluster
-from vm.labs import LabHost, TestLab
+from vm.host import LabHost
+from vm.labs import TestLab
+from vm.standing import Standing
 
 # The methods of the kernel, and the one that needs nothing of it.
 METHODS = ("extent-map", "fmap")
 DAEMON_SERVED = "daemon-served"
 # With FAMFS_BIN also the one that it takes by itself, whatever its name.
 OWN_CHOICE = "own-choice"
-SOURCES = sorted((paths.TESTS / "vm" / "probe").glob("*.cpp"))
-PROGRAM = "/run/mapprobe"
 STATISTICS = "/sys/kernel/debug/fuse_dax/stats"
 
 # The two kinds of file, as `famfs creat` and `famfs cp` make them.
@@ -33,26 +31,15 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def compile_probe() -> Path:
-    """Compiles the program for the guests."""
-    program = paths.BUILD / "mapprobe" / "mapprobe"
-    program.parent.mkdir(exist_ok=True)
-    words = ["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-static"]
-    subprocess.run(
-        [paths.REPOSITORY / "setup/in-tree", "--", *words, "-o", program, *SOURCES], check=True
-    )
-    return program
-
-
 class Probe:
-    """The program on one host."""
+    """The program that maps files (tests/guest/mapprobe) on one host."""
 
-    def __init__(self, host: LabHost, program: Path) -> None:
+    def __init__(self, host: LabHost) -> None:
         self.host = host
-        host.guest.push(program, PROGRAM)
+        self._program = guest.program("mapprobe")
 
     def run(self, *words: object, check: bool = True, timeout: float = 300) -> Outcome:
-        return self.host.run([PROGRAM, *map(str, words)], check=check, timeout=timeout)
+        return self.host.run([self._program, *map(str, words)], check=check, timeout=timeout)
 
     def ask(self, name: str, *words: object) -> str:
         """What the process that holds a file answers."""
@@ -93,7 +80,7 @@ def offers(host: LabHost, device: str, method: str) -> bool:
     if method not in _offered:
         # --set-daxmode: the question is about the kernel, whatever driver has the device.
         host.run(["mkfs.famfs", "--force", "--set-daxmode", device])
-        host.run(["mkdir", "-p", "/mnt/offers"])
+        host.ensure_directory("/mnt/offers")
         words = ["famfs", "mount", "--set-daxmode", "-o", f"method={method}", device, "/mnt/offers"]
         tried = host.run(words, check=False)
         if tried.returncode == 0:
@@ -119,17 +106,42 @@ def name_of_method(method: str) -> str:
     return method
 
 
-@contextmanager
-def mounted_by(method: str, lab: TestLab, device: str) -> Iterator[Cluster]:
-    """A fresh famfs on a device bound to fsdev_dax, mounted on every host by the method."""
+def prepared(lab: TestLab, method: str) -> Cluster:
+    """famfs on the first device, of which every mount will be by a method; empty: by the best."""
+    device = lab.devices()[0].path
+    cluster = Cluster(lab, device)
+    if not method:
+        if lab.shape.dax == "fsdev_dax" and not programs.FOREIGN:
+            require_method(lab.hosts[0], device)
+        return cluster
     require_method(lab.hosts[0], device, method)
     # The daemon serves files only over the other driver, which is lent for the mount.
     driver = ("--set-daxmode",) if method == DAEMON_SERVED else ()
     forced = () if method == OWN_CHOICE else ("-o", f"method={method}")
-    cluster = Cluster(lab, device)
     for famfs in cluster.all:
         famfs.mkfs_options = driver
         famfs.mount_options = (*driver, *forced)
+    return cluster
+
+
+def standing(lab: TestLab, method: str) -> Cluster:
+    """A directory of its own on the famfs that stays mounted on the lab by a method."""
+    found = lab.standing
+    if isinstance(found, Standing) and found.method == method:
+        if cluster := found.for_a_test():
+            return cluster
+    lab.stand_down()
+    fresh = Standing(prepared(lab, method).make_and_mount(), method)
+    lab.standing = fresh
+    cluster = fresh.for_a_test()
+    assert cluster is not None, "a famfs that was just made is more than half full"
+    return cluster
+
+
+@contextmanager
+def of_its_own(lab: TestLab, method: str) -> Iterator[Cluster]:
+    """A fresh famfs that is unmounted at the end, in whatever state it is."""
+    cluster = prepared(lab, method)
     cluster.make_and_mount()
     yield cluster
     cluster.umount_all()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from famfs_verbs import Famfs
-from vm.labs import LabHost
+from vm.host import LabHost
 from vm.mapping import counters
 
 PAGE = 4096
@@ -24,7 +24,7 @@ def offline_page(host: LabHost, address: int) -> None:
 
 def machine_check(host: LabHost, address: int) -> None:
     """As the processor does."""
-    host.guest.machine_check(address)
+    host.machine_check(address)
 
 
 WAYS: dict[str, Callable[[LabHost, int], None]] = {

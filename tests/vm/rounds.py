@@ -18,6 +18,7 @@ from famfs_verbs import MEBI, Famfs, random_bytes, sha256
 from support import programs
 from support.evidence import court
 from vm.cluster import Cluster
+from vm.host import State
 from vm.labs import together
 from vm.running import Running
 
@@ -146,7 +147,7 @@ class Rounds:
         master = self.cluster.host(self.cluster.master)
         master.run(["mkdir", "-p", SOURCES])
         for path in self._directory.iterdir():
-            master.guest.push(path, f"{SOURCES}/{path.name}")
+            master.push(path, f"{SOURCES}/{path.name}")
 
     def _round(self, number: int) -> None:
         hosts = self.cluster.all
@@ -198,7 +199,7 @@ class Rounds:
                 lines = [line for line in running[famfs.name].lines if line.startswith(word)]
                 running[famfs.name].wait_for(word, len(lines) + 1)
         for famfs in self.cluster.all:
-            if self.cluster.host(famfs).guest.is_running():
+            if self.cluster.host(famfs).state is State.RUNNING:
                 famfs.run("touch", STOP)
             status = running[famfs.name].end()
             if famfs not in victims:

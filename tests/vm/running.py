@@ -12,7 +12,8 @@ from typing import Self
 from famfs_verbs import Famfs
 from famlab_vm.errors import FamlabError
 from support.evidence import court
-from vm.labs import PATIENCE, LabHost
+from vm.host import LabHost
+from vm.patience import PATIENCE
 
 
 class Running:
@@ -83,7 +84,7 @@ class Running:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         if not self._ended:
-            self.host.guest.kill()
+            self.host.kill()
             self._thread.join()
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from famfs_verbs import MEBI
 from vm.cluster import Cluster
-from vm.labs import Shape
 from vm.mapping import KINDS, ODD_SIZE, Probe, make
+from vm.shapes import Shape
 
 pytestmark = [pytest.mark.shapes(dax=("fsdev_dax",)), pytest.mark.timeout(900)]
 

@@ -9,8 +9,10 @@ import pytest
 from famfs_verbs import Famfs, random_bytes
 from support import programs
 from vm.cluster import Cluster
-from vm.labs import Shape
 from vm.running import creating
+from vm.shapes import Shape
+
+pytestmark = pytest.mark.own_mount
 
 # Returns as soon as file $2 is in the directory $1. The memory of another host raises no event.
 WAIT_FOR_FILE = 'while ! [ -e "$1/$2" ]; do sleep 0.02; done'

@@ -9,7 +9,8 @@ import pytest
 from famfs_verbs import ALLOCATION_UNIT, MEBI, Entry, Famfs, on_client, random_bytes, sha256
 from famlab_vm.machine import DaxDevice
 from vm.cluster import Cluster
-from vm.labs import TOPOLOGIES, Shape, TestLab
+from vm.labs import TestLab
+from vm.shapes import TOPOLOGIES, Shape
 
 INTERLEAVED = ("--nstrips", "3", "--nbuckets", "4", "--chunksize", "2M")
 

@@ -11,9 +11,10 @@ import json
 
 import pytest
 from famfs_verbs import MEBI, random_bytes
+from support import paths
 from vm.cluster import Cluster
-from vm.labs import TOPOLOGIES, Shape
 from vm.mapping import KINDS, ODD_SIZE, Probe, counters, make, name_of_method
+from vm.shapes import TOPOLOGIES, Shape
 
 pytestmark = pytest.mark.shapes(dax=("fsdev_dax",))
 
@@ -128,7 +129,7 @@ def test_a_program_runs_from_the_file_system(
     served: Cluster, probes: list[Probe], shape: Shape
 ) -> None:
     """exec(2) of a file that the master copied, on every host."""
-    program = probes[0].host.run(["cat", "/run/mapprobe"]).stdout
+    program = (paths.BUILD / "guest/tests/mapprobe").read_bytes()
     served.master.put("program", program, "--mode", "0755")
     for host in served.all:
         assert host.run(host.path("program"), "hello").stdout == b"hello\n"
@@ -175,6 +176,7 @@ def test_one_open_costs_one_map_and_a_fault_none(
     assert after["fault_pmd"] - before["fault_pmd"] == 3 * 4
 
 
+@pytest.mark.own_mount
 def test_names_of_method_and_map_are_shown(
     mapped: Cluster, probes: list[Probe], shape: Shape, method: str
 ) -> None:

@@ -11,8 +11,10 @@ import pytest
 from famfs_verbs import MEBI, Famfs, random_bytes
 from famlab_vm.machine import DaxDevice
 from vm.cluster import MOUNT_POINT, Cluster
-from vm.labs import LabHost, LabKeeper, Shape, TestLab, kernel_of_flavor
+from vm.host import LabHost
+from vm.labs import LabKeeper, TestLab, kernel_of_flavor
 from vm.mapping import METHODS, Probe, make, offers, require_method
+from vm.shapes import Shape
 
 
 def driver_of(host: LabHost, device: DaxDevice) -> str:
@@ -23,7 +25,7 @@ def driver_of(host: LabHost, device: DaxDevice) -> str:
 
 def famfs_on(lab: TestLab, devices: list[DaxDevice]) -> Famfs:
     host = lab.hosts[0]
-    host.run(["mkdir", "-p", MOUNT_POINT])
+    host.ensure_directory(MOUNT_POINT)
     return Famfs(host, devices[0].path, MOUNT_POINT)
 
 
@@ -171,7 +173,7 @@ def test_a_kernel_without_the_methods(keeper: LabKeeper) -> None:
     lab = keeper.start(Shape(hosts=1, dax="fsdev_dax"), kernel=kernel)
     try:
         host = lab.hosts[0]
-        devices = host.guest.dax_devices()
+        devices = lab.devices()
         famfs = famfs_on(lab, devices)
         for refused in (famfs.mkfs(check=False), famfs.mount(check=False)):
             assert refused.returncode != 0

@@ -11,17 +11,18 @@ from collections.abc import Iterator
 
 import pytest
 from famfs_verbs import MEBI
-from famlab_vm.machine import DaxDevice
-from support import programs, troubles
+from support import programs
 from support.evidence import court
 from vm.cluster import Cluster
-from vm.labs import Shape, TestLab
+from vm.labs import TestLab
 from vm.mapping import KINDS, ODD_SIZE, Held, Probe, kill_daemon, make, require_method
 from vm.memory_errors import PAGE, WAYS, bind_anew, fail, failed, failed_page, name_of, place
+from vm.shapes import Shape
 
 pytestmark = [
     pytest.mark.shapes(dax=("fsdev_dax",)),
-    pytest.mark.expects_kernel_trouble("memory errors are made on purpose, and reported"),
+    pytest.mark.expects_kernel_trouble("Memory failure:", host="host0"),
+    pytest.mark.own_mount,
     pytest.mark.timeout(600),
 ]
 
@@ -32,19 +33,13 @@ by_every_way = pytest.mark.parametrize("way", list(WAYS))
 
 
 @pytest.fixture(autouse=True)
-def sound_again(lab: TestLab, devices: list[DaxDevice]) -> Iterator[None]:
-    """Failed pages stay so until the device is bound anew. The kernels complained of nothing but
-    the failure: that of host0 did, those of others did not."""
-    require_method(lab.hosts[0], devices[0].path)
-    seen = [len(host.guest.dmesg().splitlines()) for host in lab.hosts]
+def sound_again(lab: TestLab) -> Iterator[None]:
+    """Failed pages stay so until the device is bound anew."""
+    device = lab.devices()[0].path
+    require_method(lab.hosts[0], device)
     yield
-    bind_anew(lab.hosts[0], devices[0].path)
+    bind_anew(lab.hosts[0], device)
     assert failed(lab.hosts[0]) == []
-    for host, lines in zip(lab.hosts, seen):
-        said = "\n".join(host.guest.dmesg().splitlines()[lines:])
-        complaints = troubles.in_kernel_log(said)
-        assert bool(complaints) == (host is lab.hosts[0]), said
-        assert [line for line in complaints if "Memory failure:" not in line] == []
 
 
 def is_lost(held: Held, *offsets: int) -> None:

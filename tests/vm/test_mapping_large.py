@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from famfs_verbs import MEBI
 from vm.cluster import Cluster
-from vm.labs import Shape
 from vm.mapping import KINDS, Probe, make
+from vm.shapes import Shape
 
 GIBI = 1 << 30
 SIZE = 5 * GIBI + 123
@@ -15,6 +15,7 @@ SIZE = 5 * GIBI + 123
 
 # The topology whose devices make one region of 8 GiB.
 @pytest.mark.shapes(dax=("fsdev_dax",), topologies=("interleave-2",), only=True)
+@pytest.mark.own_mount
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_file_of_more_than_4_gib(

@@ -11,10 +11,10 @@ import pytest
 from famfs_verbs import MEBI, random_bytes
 from support.evidence import court
 from vm.cluster import Cluster
-from vm.labs import Shape
 from vm.mapping import Held, Probe, kill_daemon, make, wait_for_daemon
+from vm.shapes import Shape
 
-pytestmark = pytest.mark.shapes(dax=("fsdev_dax",))
+pytestmark = [pytest.mark.shapes(dax=("fsdev_dax",)), pytest.mark.own_mount]
 
 EXIT_UMOUNT_FAILED = 32
 BUS_ADRERR = 2

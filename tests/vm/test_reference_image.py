@@ -17,7 +17,8 @@ from famlab_vm.machine import DaxDevice
 from support import paths
 from support.skips import missing_feature
 from vm.cluster import Cluster
-from vm.labs import Shape, TestLab
+from vm.labs import TestLab
+from vm.shapes import Shape
 
 
 def load_into_memory(archive: Path, memory: Path) -> None:

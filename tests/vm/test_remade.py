@@ -13,8 +13,10 @@ from support import programs
 from support.evidence import court
 from support.skips import missing_feature
 from vm.cluster import Cluster
-from vm.labs import Shape
 from vm.running import STALE, Holding, creating, reading, told_that_it_is_another
+from vm.shapes import Shape
+
+pytestmark = pytest.mark.own_mount
 
 LOG = "cat /run/famfs/*/famfsd.log"
 REASON = "formatted anew"

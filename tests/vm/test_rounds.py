@@ -13,8 +13,10 @@ import os
 import pytest
 from support import paths
 from vm.cluster import Cluster
-from vm.labs import Shape
 from vm.rounds import Rounds
+from vm.shapes import Shape
+
+pytestmark = pytest.mark.own_mount
 
 COUNT = int(os.environ.get("ROUNDS") or 6)
 

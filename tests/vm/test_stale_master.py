@@ -15,14 +15,14 @@ from contextlib import contextmanager
 import pytest
 from famfs_verbs import Famfs, random_bytes
 from support import programs
-from support.evidence import court
 from vm.cluster import Cluster
-from vm.labs import Shape
 from vm.running import STALE, Holding, Running, creating, made, told_that_it_is_another
+from vm.shapes import Shape
 
 pytestmark = [
     pytest.mark.shapes(hosts=(3,), fewest=3, dax=("device_dax", "fsdev_dax")),
     pytest.mark.timeout(300),
+    pytest.mark.own_mount,
 ]
 
 UUID_FILE = "/opt/famfs/system_uuid"
@@ -31,13 +31,11 @@ Away = Callable[[Cluster, Famfs], None]
 
 
 def suspend(cluster: Cluster, famfs: Famfs) -> None:
-    court.record(famfs.name, ["(suspend)"], "")
-    cluster.host(famfs).guest.pause()
+    cluster.host(famfs).pause()
 
 
 def wake(cluster: Cluster, famfs: Famfs) -> None:
-    court.record(famfs.name, ["(wake)"], "")
-    cluster.host(famfs).guest.resume()
+    cluster.host(famfs).resume()
 
 
 def cut_off(cluster: Cluster, famfs: Famfs) -> None:

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host of a lab, as the verbs and the evidence see it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from pathlib import Path
+
+from famlab_vm import Machine as Guest
+from famlab_vm.errors import AgentError, CommandTimeout, LabStateError
+from famlab_vm.machine import DaxDevice
+from support.evidence import Testimony, court
+from support.machine import Outcome, conclude
+from vm.patience import PATIENCE
+
+# One round trip for all that a host has to say: the time since boot, the new lines of its kernel's
+# log, then each log of a daemon after its inode and the time when that was made: an inode comes
+# back with another file.
+_GATHER = """\
+read -r up _ </proc/uptime
+echo "$up"
+dmesg | tail -n +"$1"
+for log in /run/famfs/*/famfsd.log*; do
+    [ -e "$log" ] && echo && stat -c "=== %i %w" "$log" && cat "$log"
+done
+true
+"""
+_GATHER_TIMEOUT = 30
+
+
+class State(enum.Enum):
+    """What a test has made of a host, hence what the host must be."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    GONE = "gone"  # killed or panicked on purpose, or its death has been told
+
+
+class LabHost:
+    """A guest of a lab. What is known of a boot is asked once."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self.name = guest.name
+        self.state = State.STARTING
+        self._console_seen = 0
+        self._forget_boot()
+
+    def _forget_boot(self) -> None:
+        self._kernel_lines_seen = 0
+        self._logs_seen: dict[str, int] = {}
+        self._directories: set[str] = set()
+        self._devices: list[DaxDevice] = []
+
+    # What a test does with it.
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = 60,
+        check: bool = True,
+        input: bytes | None = None,
+    ) -> Outcome:
+        try:
+            done = self.guest.run(argv, timeout=timeout * PATIENCE, input=input)
+        except (CommandTimeout, AgentError, LabStateError) as error:
+            court.record(self.name, list(argv), repr(error))
+            raise
+        outcome = Outcome(self.name, tuple(argv), done.returncode, done.stdout, done.stderr)
+        return conclude(outcome, check)
+
+    def ask(self, argv: Sequence[str]) -> tuple[int, str]:
+        done = self.guest.run(argv, timeout=60 * PATIENCE)
+        return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
+
+    def push(self, local: Path, remote: str) -> None:
+        """Copies a file of this machine into the guest."""
+        self.guest.push(local, remote, timeout=60 * PATIENCE)
+
+    def devices(self) -> list[DaxDevice]:
+        """The dax devices that it found when it booted."""
+        if not self._devices:
+            self._devices = self.guest.dax_devices()
+        return self._devices
+
+    def ensure_directory(self, path: str) -> None:
+        """Makes a directory of the guest's own memory, which lasts until it boots again."""
+        if path not in self._directories:
+            self.run(["mkdir", "-p", path])
+            self._directories.add(path)
+
+    def kill(self) -> None:
+        """Power loss."""
+        self._hear()
+        court.record(self.name, ["(kill)"], "")
+        self.guest.kill()
+        self.state = State.GONE
+
+    def panic(self) -> None:
+        """Its kernel panics."""
+        self._hear()
+        court.record(self.name, ["(panic)"], "")
+        self.state = State.GONE
+        self.guest.panic()
+
+    def pause(self) -> None:
+        """Its processors and its clock stand still."""
+        court.record(self.name, ["(pause)"], "")
+        self.guest.pause()
+        self.state = State.PAUSED
+
+    def resume(self) -> None:
+        court.record(self.name, ["(resume)"], "")
+        self.guest.resume()
+        self.state = State.RUNNING
+
+    def machine_check(self, address: int) -> None:
+        """A processor reports that memory at a physical address is lost."""
+        court.record(self.name, ["(machine check)", hex(address)], "")
+        self.guest.machine_check(address)
+
+    # What becomes of it.
+
+    def _hear(self) -> None:
+        if self.state is State.RUNNING:
+            court.hear(self)
+
+    def restarts(self) -> None:
+        """To be called before it boots again, whatever its state."""
+        self._hear()
+        court.record(self.name, ["(restart)"], "")
+        self.state = State.STARTING
+
+    def has_booted(self) -> None:
+        """It is ready: what was known of an earlier boot is void."""
+        self._forget_boot()
+        self.state = State.RUNNING
+
+    def _death(self) -> str:
+        """Why it cannot be asked; empty if there is no reason that is known here."""
+        if not self.guest.is_running():
+            return f"its QEMU has ended, and no test asked for that\n{self.guest.qemu_log()}".strip()
+        if self.guest.panicked():
+            return "its kernel has panicked, and no test asked for that"
+        return ""
+
+    def testify(self) -> Testimony:
+        said = Testimony(console=self.guest.console_text(self._console_seen))
+        self._console_seen = self.guest.console_offset()
+        if self.state is not State.RUNNING:
+            return said
+        said.death = self._death()
+        if not said.death:
+            try:
+                self._ask_all(said)
+            except (AgentError, LabStateError, CommandTimeout) as error:
+                said.death = self._death() or f"it does not answer: {error}"
+        if said.death:
+            self.state = State.GONE
+            # What it said in dying.
+            said.console += self.guest.console_text(self._console_seen)
+            self._console_seen = self.guest.console_offset()
+        return said
+
+    def _ask_all(self, said: Testimony) -> None:
+        words = ["sh", "-c", _GATHER, "sh", str(self._kernel_lines_seen + 1)]
+        output = self.guest.run(words, timeout=_GATHER_TIMEOUT * PATIENCE, check=True).stdout
+        log, *logs = output.decode(errors="replace").split("\n=== ")
+        uptime, _, said.kernel_log = log.partition("\n")
+        said.uptime = float(uptime)
+        self._kernel_lines_seen += len(said.kernel_log.splitlines())
+        for log in logs:
+            made, _, content = log.partition("\n")
+            said.daemon_log += content[self._logs_seen.get(made, 0) :]
+            self._logs_seen[made] = len(content)

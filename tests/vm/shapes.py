@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which labs a test runs on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+TOPOLOGIES = ("one-device", "two-bridges", "interleave-2", "switch", "pmem")
+_DAX_MODES = ("device_dax", "fsdev_dax")
+
+
+@dataclass(frozen=True, order=True)
+class Shape:
+    """The dimensions of a lab."""
+
+    hosts: int = 2
+    topology: str = "one-device"
+    dax: str = "device_dax"
+
+    def __str__(self) -> str:
+        return f"{self.hosts}-{Path(self.topology).stem}-{self.dax}"
+
+
+_IN_NODE_ID = re.compile(rf"\[(?:.*-)?(\d+-[^\[\]]+-(?:{'|'.join(_DAX_MODES)}))(?:-.*)?\]$")
+
+
+def shape_in(node_id: str) -> str:
+    """The shape that the id of a test names; empty if it has none."""
+    found = _IN_NODE_ID.search(node_id)
+    return found[1] if found else ""
+
+
+def chosen(variable: str) -> list[str]:
+    return [word for word in os.environ.get(variable, "").replace(",", " ").split() if word]
+
+
+def shapes(
+    *,
+    hosts: Iterable[int] = (2,),
+    topologies: Iterable[str] = ("one-device",),
+    dax: Iterable[str] | None = None,
+    fewest: int = 1,
+    only: bool = False,
+) -> list[Shape]:
+    """The shapes a test runs on: its own, unless HOSTS, TOPOLOGY or DAX choose others.
+
+    `fewest` is how many hosts the test needs; `only` says that it is about just these topologies.
+    A test that names modes of its devices is about them: DAX chooses among these.
+    """
+    hosts, topologies = list(hosts), list(topologies)
+    modes = list(dax or ("device_dax",))
+    if asked := chosen("DAX"):
+        modes = [mode for mode in asked if dax is None or mode in modes]
+    if asked := chosen("HOSTS"):
+        hosts = [int(count) for count in asked if int(count) >= fewest]
+    if asked := chosen("TOPOLOGY"):
+        topologies = [name for name in asked if not only or name in topologies]
+    return [Shape(count, name, mode) for name in topologies for mode in modes for count in hosts]

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from support import leaks, parallel, paths, skips
+from support import leaks, paths, skips, workers
 from support.evidence import Folder, court
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -76,7 +76,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault(paths.RESULTS_DIRECTORY, str(paths.BUILD / "results" / "pytest"))
         _own_directory.append(directory)
     if worker := getattr(config, "workerinput", None):
-        parallel.enter_worker(worker["workerid"])
+        workers.enter_worker(worker["workerid"])
+    else:
+        config.pluginmanager.register(workers.QuietGateways(config))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

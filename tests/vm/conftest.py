@@ -23,8 +23,9 @@ from famfs_verbs import Famfs
 from famlab_vm import Artifacts, Connection
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.machine import DaxDevice
-from support import pairwise, plugin, programs
+from support import pairwise, plugin, programs, shard
 from support.evidence import court
+from vm import covered
 from vm.cluster import Cluster
 from vm.labs import LabKeeper, TestLab, run_directory
 from vm.mapping import DAEMON_SERVED, METHODS, OWN_CHOICE, Probe, of_its_own, standing
@@ -32,8 +33,14 @@ from vm.patience import PATIENCE
 from vm.shapes import Shape, shapes
 
 
+_COVERED = pytest.StashKey[str]()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
+    shard.number_and_count()
+    if config.option.covered:
+        config.option.collectonly = True
     os.environ["FAMLAB_RUN"] = str(run_directory())
     run_directory().mkdir(mode=0o700, exist_ok=True)
     os.environ["SEED"] = os.environ.get("SEED") or str(random.randrange(1_000_000))
@@ -43,6 +50,19 @@ def pytest_configure(config: pytest.Config) -> None:
         Artifacts.find()
     except PrerequisiteMissing as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--covered", action="store_true", help="runs nothing; prints the table of what is covered"
+    )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if config.option.covered:
+        terminalreporter.write_line(config.stash[_COVERED])
 
 
 def pytest_report_header() -> str:
@@ -84,10 +104,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     share a lab and a mount side by side.
     """
     rest = [item for item in items if parameters(item).get("shape", "none needed") is not None]
+    few = [rest[index] for index in pairwise.choose([dimensions(item) for item in rest])]
+    config.stash[_COVERED] = covered.table(*(list(map(dimensions, some)) for some in (rest, few)))
     if os.environ.get("FULL") != "1" and not chosen_by_name(config):
-        rest = [rest[index] for index in pairwise.choose([dimensions(item) for item in rest])]
-    kept = set(rest)
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        rest = few
     order: dict[object, int] = {}
     for item in rest:
         order.setdefault(parameters(item).get("shape"), len(order))
@@ -98,7 +118,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             not shares_mount(item),
         )
     )
-    items[:] = rest
+    config.stash[shard.WHOLE] = [item.nodeid for item in rest]
+    kept = shard.part(rest)
+    left = set(items) - set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = kept
     for item in items:
         marker = item.get_closest_marker("timeout")
         limit = float(marker.args[0] if marker else config.getini("timeout"))

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of the famlab command."""
+"""Calls of the famlab command, and the labs that it starts."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from support import paths
-from support.evidence import court
-from vm.labs import share
+from famlab_vm.console import Console
+from support import paths, plugin
+from support.evidence import Testimony, court
+from vm.labs import run_directory, share
 
 FAMLAB = paths.REPOSITORY / "vm" / "famlab"
 
@@ -39,3 +43,51 @@ def succeed(*words: str) -> str:
     done = famlab(*words)
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
     return done.stdout.decode()
+
+
+class ConsoleWitness:
+    """A host of such a lab: its console is on this machine, so nobody has to ask the guest."""
+
+    def __init__(self, lab: str, directory: Path) -> None:
+        self.name = f"{lab}.{directory.name}"
+        self._console = Console(directory / "console.log")
+        self._seen = 0
+
+    def testify(self) -> Testimony:
+        text = self._console.text(self._seen)
+        self._seen = self._console.offset()
+        return Testimony(console=text)
+
+
+@contextmanager
+def labs_by_command(*names: str, hosts: int) -> Iterator[None]:
+    """Labs that run side by side, with famfs mounted; what their kernels say counts."""
+    words = ["--hosts", str(hosts), *share_of("up")]
+    for name in names:
+        plugin.adopt(run_directory() / name)
+    memories: list[Path] = []
+    witnesses: list[ConsoleWitness] = []
+    try:
+        starts = [
+            subprocess.Popen(
+                [str(FAMLAB), "up", "--name", name, *words], stdin=subprocess.DEVNULL
+            )
+            for name in names
+        ]
+        assert [start.wait(120) for start in starts] == [0] * len(names)
+        for name in names:
+            directory = run_directory() / name
+            memories.append((directory / "memory").resolve())
+            plugin.adopt(memories[-1])
+            witnesses += [ConsoleWitness(name, host) for host in sorted(directory.glob("host*"))]
+        assert len(witnesses) == hosts * len(names)
+        for witness in witnesses:
+            court.call(witness)
+        yield
+    finally:
+        court.dismiss(witnesses)
+        for name in names:
+            famlab("down", "--name", name)
+            plugin.disown(run_directory() / name)
+        for memory in memories:
+            plugin.disown(memory)

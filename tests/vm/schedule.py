@@ -33,7 +33,9 @@ class LabScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no 
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid not in self._piece_of:
-            group = f"{shape_in(nodeid)}/{method_in(nodeid)}"
+            shape = shape_in(nodeid)
+            # Without a shape a test has labs of its own, or shares one with its module.
+            group = f"{shape}/{method_in(nodeid) if shape else nodeid.partition('::')[0]}"
             self._piece_of[nodeid] = f"{group}/{self._sizes[group] // _PIECE}"
             self._sizes[group] += 1
         return self._piece_of[nodeid]

@@ -6,40 +6,19 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support import paths, plugin
-from vm.command import FAMLAB, famlab, share_of, succeed
-from vm.labs import run_directory
+from support import paths
+from vm.command import famlab, labs_by_command, succeed
 
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[str, str]]:
     """Two labs that run side by side, with famfs mounted in each."""
     names = ("left", "right")
-    for name in names:
-        plugin.adopt(run_directory() / name)
-    try:
-        starts = [
-            subprocess.Popen(
-                [str(FAMLAB), "up", "--name", name, "--hosts", "2", *share_of("up")],
-                stdin=subprocess.DEVNULL
-            )
-            for name in names
-        ]
-        assert [start.wait(120) for start in starts] == [0, 0]
-        memories = [(run_directory() / name / "memory").resolve() for name in names]
-        for memory in memories:
-            plugin.adopt(memory)
+    with labs_by_command(*names, hosts=2):
         yield names
-        for memory in memories:
-            plugin.disown(memory)
-    finally:
-        for name in names:
-            famlab("down", "--name", name)
-            plugin.disown(run_directory() / name)
 
 
 def test_two_labs_side_by_side_are_separate(pair: tuple[str, str]) -> None:
@@ -96,6 +75,7 @@ def test_kill_and_restart_mounts_again(pair: tuple[str, str]) -> None:
     assert "kept" in succeed("exec", "--name", left, "host1", "--", "ls", "/mnt/famfs")
 
 
+@pytest.mark.expects_kernel_trouble("Memory failure:", host="left.host0")
 def test_mce_is_a_memory_error_to_one_kernel(pair: tuple[str, str]) -> None:
     """`famlab mce` tells the kernel of one host that a page failed; its neighbour hears nothing."""
     left = pair[0]
@@ -107,6 +87,7 @@ def test_mce_is_a_memory_error_to_one_kernel(pair: tuple[str, str]) -> None:
     assert "Memory failure" not in succeed("exec", "--name", left, "host1", "--", "dmesg")
 
 
+@pytest.mark.expects_kernel_trouble("Kernel panic|Call Trace", host="right.host1")
 def test_panic_names_the_panic(pair: tuple[str, str]) -> None:
     """`famlab panic` panics the kernel: status and log name it, and exec refuses the host."""
     right = pair[1]

@@ -54,6 +54,12 @@ def _address(text: str) -> int:
     return value
 
 
+def _clock_offset(text: str) -> tuple[str, int]:
+    """Return host and seconds of HOST=SECONDS."""
+    host, _, seconds = text.partition("=")
+    return host, int(seconds)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands; `args.function` is the one that was chosen."""
     parser = _Parser(
@@ -90,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         "If a host does not come up, or on Ctrl-C, nothing is left, unless --keep is given.\n",
     )
     up.add_argument("--hosts", type=int, default=2, metavar="N", help="1 to 8 (default: 2)")
+    up.add_argument("--cpus", type=int, metavar="N", help="of each host (default: the topology's)")
     up.add_argument(
         "--topology", default="one-device", metavar="NAME|FILE",
         help="shared memory of the hosts (default: one-device; see famlab topologies)",
@@ -105,6 +112,11 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument("--kernel", metavar="FILE", help="vmlinux or bzImage of the hosts")
     up.add_argument(
         "--kernel-arguments", default="", metavar="TEXT", help="added to the kernel's command line"
+    )
+    up.add_argument(
+        "--clock-offset", type=_clock_offset, action="append", default=[],
+        metavar="HOST=SECONDS",
+        help="host1=+3600: its clock is an hour ahead at each of its boots; may be repeated",
     )
     up.add_argument("--qemu", metavar="FILE", help="the QEMU program, 11.1 or newer")
     up.add_argument("--share", metavar="DIR", help="directory that hosts see as /opt/famlab")
@@ -151,6 +163,11 @@ def build_parser() -> argparse.ArgumentParser:
     log.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     host_command("xml", commands.xml, "print the libvirt description a host was started with")
     host_command("kill", commands.kill, "kill a host at once, as if its power had failed")
+    host_command(
+        "pause", commands.pause, "stop a host's processors and clock, as when it is suspended",
+        "Until it is resumed it runs no commands; the shared memory stays as it is.\n",
+    )
+    host_command("resume", commands.resume, "let a paused host go on where it stopped")
     host_command("panic", commands.panic, "panic a host's kernel; it stays halted for gdb")
     mce = host_command(
         "mce", commands.mce, "report a memory error to a host's kernel by machine check",

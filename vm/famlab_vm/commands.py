@@ -21,6 +21,7 @@ from famlab_vm.paths import (
     DRIVER_DIRECTORY,
     HOST_PACKAGES,
     Artifacts,
+    check_clock_offsets,
     check_host_count,
     check_host_name,
     hint,
@@ -48,7 +49,10 @@ def up(args: argparse.Namespace) -> int:
     progress = Progress()
     directory = lab_directory(args.name)
     check_host_count(args.hosts)
+    clock_offsets = check_clock_offsets(dict(args.clock_offset), args.hosts)
     topology = Topology.load(args.topology)
+    if args.cpus is not None:
+        topology = topology.with_cpus(args.cpus)
     workload = Workload.load(args.workload)
     artifacts = Artifacts.find(args.kernel, args.qemu, args.share)
     from famlab_vm.connection import Connection, embedded_uri
@@ -64,7 +68,8 @@ def up(args: argparse.Namespace) -> int:
                 connection, args.name, topology, hosts=args.hosts, dax=args.dax,
                 workload=workload, artifacts=artifacts,
                 kvm={"auto": None, "kvm": True, "tcg": False}[args.accelerator],
-                kernel_arguments=args.kernel_arguments, say=progress.say, lock=lock,
+                kernel_arguments=args.kernel_arguments, clock_offsets=clock_offsets,
+                say=progress.say, lock=lock,
             )
             progress.say(
                 f"lab {args.name}: {args.hosts} hosts, topology {topology.name}, "
@@ -291,6 +296,22 @@ def panic(args: argparse.Namespace) -> int:
     check_host_name(args.host)
     with _opened(args.name) as lab:
         lab.host(args.host).panic()
+    return 0
+
+
+def pause(args: argparse.Namespace) -> int:
+    """Make a host stand still."""
+    check_host_name(args.host)
+    with _opened(args.name) as lab:
+        lab.host(args.host).pause()
+    return 0
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Let a paused host go on."""
+    check_host_name(args.host)
+    with _opened(args.name) as lab:
+        lab.host(args.host).resume()
     return 0
 
 

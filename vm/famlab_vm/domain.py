@@ -73,7 +73,10 @@ class GuestFiles:
 
 @dataclass(frozen=True)
 class GuestDescription:
-    """Everything that determines how one guest is started. Sizes in bytes."""
+    """Everything that determines how one guest is started. Sizes in bytes.
+
+    `clock_offset`: by how many seconds its clock is ahead of this machine's when it starts.
+    """
 
     host: str
     domain_name: str
@@ -89,6 +92,7 @@ class GuestDescription:
     emulator: Path
     files: GuestFiles
     extra_kernel_arguments: str = ""
+    clock_offset: int = 0
 
     @property
     def memory(self) -> int:
@@ -131,6 +135,9 @@ class GuestDescription:
             f"famlab.dax={self.dax}",
             f"famlab.fabric={self.topology.fabric}",
         ]
+        if self.clock_offset and self.kvm:
+            # KVM's clock would give the guest this machine's time; without it the RTC's is taken.
+            words.append("no-kvmclock")
         return " ".join([*words, self.extra_kernel_arguments]).strip()
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import uuid as uuid_module
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from famlab_vm.errors import FamlabError, LabStateError, UsageError, WorkloadFai
 from famlab_vm.lock import LabLock
 from famlab_vm.machine import BOOT_TIMEOUT, Machine
 from famlab_vm.memory import create_memory, outside_directories, remove_memory, remove_strays
-from famlab_vm.paths import Artifacts, check_host_count, hint
+from famlab_vm.paths import Artifacts, check_clock_offsets, check_host_count, hint, host_names
 from famlab_vm.remove import remove_tree
 from famlab_vm.state import LabState, lab_directory
 from famlab_vm.topology import Topology
@@ -59,21 +59,27 @@ class Lab:
         topology: Topology,
         *,
         hosts: int = 2,
+        cpus: int | None = None,
         dax: str = "device_dax",
         workload: Workload | None = None,
         artifacts: Artifacts | None = None,
         kvm: bool | None = None,
         kernel_arguments: str = "",
+        clock_offsets: Mapping[str, int] | None = None,
         say: Say = _quiet,
         lock: LabLock | None = None,
     ) -> Lab:
         """Prepare a fresh lab with zeroed shared memory; up() starts it.
 
-        `kvm` None: use KVM only if it is known to work here. `lock`: the lab's lock, if the caller
-        holds it already. Raises UsageError, LabStateError (a lab of this name is up),
-        PrerequisiteMissing.
+        `cpus` None: as many as the topology says. `kvm` None: use KVM only if it is known to work
+        here. `clock_offsets`: by how many seconds the clocks of some hosts are ahead at each of
+        their boots. `lock`: the lab's lock, if the caller holds it already. Raises UsageError,
+        LabStateError (a lab of this name is up), PrerequisiteMissing.
         """
         check_host_count(hosts)
+        offsets = check_clock_offsets(clock_offsets or {}, hosts)
+        if cpus is not None:
+            topology = topology.with_cpus(cpus)
         if dax not in DAX_MODES:
             raise UsageError(f"dax: found {dax!r}; allowed: {', '.join(DAX_MODES)}")
         directory = lab_directory(name)
@@ -95,8 +101,9 @@ class Lab:
                 accelerator_reason=reason,
                 artifacts=artifacts,
                 workload=workload or Workload("none"),
-                hosts={f"host{index}": str(uuid_module.uuid4()) for index in range(hosts)},
+                hosts={host: str(uuid_module.uuid4()) for host in host_names(hosts)},
                 kernel_arguments=kernel_arguments,
+                clock_offsets=offsets,
             )
             state.save()
         except BaseException:

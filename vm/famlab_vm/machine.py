@@ -296,6 +296,7 @@ class Machine:
         domain = self._running_domain()
         if self.panicked():
             return
+        self._check_not_paused(domain)
         try:
             domain.injectNMI()
         except libvirt.libvirtError as error:
@@ -402,9 +403,18 @@ class Machine:
                 raise LabStateError(f"{self.name} does not run; {restart} starts it")
             return self._domain
 
+    def _check_not_paused(self, domain: Any) -> None:
+        try:
+            paused = domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED
+        except libvirt.libvirtError as error:
+            raise LabStateError(f"{self.name}: {error}") from error
+        if paused:
+            resume = hint("resume", self.files.lab, self.name)
+            raise LabStateError(f"{self.name} is paused; {resume} lets it go on")
+
     def agent(self) -> Agent:
         """Return the agent of the running guest. Raises LabStateError if there is none."""
-        self._running_domain()
+        self._check_not_paused(self._running_domain())
         with self._changed:
             if self._crashed:
                 raise LabStateError(

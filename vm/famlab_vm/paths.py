@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ HOST_PACKAGES = "setup/host-packages.sh vm"
 _LAB_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 DEFAULT_LAB = "lab"
 MAXIMUM_HOSTS = 8
+# Seconds, ten years: within what the clock of a guest and its programs can show.
+MAXIMUM_CLOCK_OFFSET = 10 * 365 * 86400
 _HOST_NAME = re.compile(rf"host[0-{MAXIMUM_HOSTS - 1}]")
 
 # A Unix socket address holds 107 bytes of path (sun_path). The longest one below a run directory
@@ -51,6 +54,25 @@ def check_host_count(count: int) -> int:
     if not 1 <= count <= MAXIMUM_HOSTS:
         raise UsageError(f"hosts: found {count}; allowed: 1 to {MAXIMUM_HOSTS}")
     return count
+
+
+def host_names(count: int) -> list[str]:
+    """Return the names of the hosts of a lab of `count`."""
+    return [f"host{index}" for index in range(count)]
+
+
+def check_clock_offsets(offsets: Mapping[str, int], hosts: int) -> dict[str, int]:
+    """Return `offsets`, seconds by host, if a lab of `hosts` can have them. Raises UsageError."""
+    names = host_names(hosts)
+    for host, seconds in offsets.items():
+        if host not in names:
+            raise UsageError(f"clock offset: found {host!r}; allowed: {', '.join(names)}")
+        if abs(seconds) > MAXIMUM_CLOCK_OFFSET:
+            raise UsageError(
+                f"clock offset of {host}: found {seconds}; allowed: "
+                f"-{MAXIMUM_CLOCK_OFFSET} to {MAXIMUM_CLOCK_OFFSET} seconds"
+            )
+    return dict(offsets)
 
 
 def check_host_name(name: str) -> str:

@@ -41,7 +41,8 @@ class LabState:
     """All that has to be known to talk to a lab's guests and to start them again.
 
     `phase` is starting until `up` is done, then up. `created` is in seconds since the epoch.
-    `hosts` maps each host's name to its UUID, which it keeps over restarts.
+    `hosts` maps each host's name to its UUID, which it keeps over restarts. `clock_offsets`: by how
+    many seconds the clocks of hosts are ahead, for those that are not right.
     """
 
     name: str
@@ -55,6 +56,7 @@ class LabState:
     workload: Workload
     hosts: dict[str, str]
     kernel_arguments: str = ""
+    clock_offsets: dict[str, int] = field(default_factory=dict)
     phase: str = "starting"
     created: float = field(default_factory=time.time)
 
@@ -84,6 +86,7 @@ class LabState:
             emulator=self.artifacts.qemu,
             files=GuestFiles(self.directory / host),
             extra_kernel_arguments=self.kernel_arguments,
+            clock_offset=self.clock_offsets.get(host, 0),
         )
 
     def save(self) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from famlab_vm import process
@@ -34,10 +35,23 @@ def lab_status(state: LabState) -> dict[str, Any]:
 def _host_status(state: LabState, host: str) -> dict[str, Any]:
     files = state.guest(host).files
     pid = next(iter(process.find_guests(files.directory)), None)
-    word = "stopped"
-    if pid is not None:
-        word = "panicked" if panic_text(Console(files.console_log).boot_text()) else "running"
+    if pid is None:
+        word = "stopped"
+    elif panic_text(Console(files.console_log).boot_text()):
+        word = "panicked"
+    else:
+        word = "paused" if _is_paused(state, host) else "running"
     return {"name": host, "state": word, "pid": pid, "uuid": state.hosts[host]}
+
+
+def _is_paused(state: LabState, host: str) -> bool:
+    """Whether libvirt's embedded driver, in the file that it keeps for a guest, says so."""
+    root = state.uri.partition("?root=")[2]
+    try:
+        path = Path(root) / "run" / "qemu" / f"{state.guest(host).domain_name}.xml"
+        return "<domstatus state='paused' reason='user'" in path.read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def describe(lab: dict[str, Any]) -> str:

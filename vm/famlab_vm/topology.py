@@ -7,17 +7,18 @@ The format of the files is documented in vm/README.md.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from famlab_vm.document import Node, read_document
-from famlab_vm.errors import TopologyError
+from famlab_vm.errors import TopologyError, UsageError
 from famlab_vm.units import format_size, parse_size
 
 # CXL capacity (windows, HDM decoders, volatile capacity of a device) comes in units of 256 MiB.
 CAPACITY_UNIT = 256 << 20
 MAXIMUM_SIZE = 1 << 40
 MAXIMUM_DEVICES = 8
+MAXIMUM_CPUS = 16
 # The interleave granularities that the CXL specification defines, in bytes.
 GRANULARITIES = (256, 512, 1024, 2048, 4096, 8192, 16384)
 # QEMU interleaves a window over these numbers of host bridges.
@@ -83,6 +84,12 @@ class Topology:
         """Bytes of shared memory over all devices."""
         return sum(device.size for device in self.devices)
 
+    def with_cpus(self, cpus: int) -> Topology:
+        """Return this topology with guests of `cpus` virtual CPUs. Raises UsageError."""
+        if not 1 <= cpus <= MAXIMUM_CPUS:
+            raise UsageError(f"cpus: found {cpus}; allowed: 1 to {MAXIMUM_CPUS}")
+        return replace(self, cpus=cpus)
+
     @classmethod
     def load(cls, name_or_file: str | Path) -> Topology:
         """Read a topology of vm/topologies by name, or any file by path (a name with / or .yaml).
@@ -122,7 +129,7 @@ def parse_topology(document: Node, name: str) -> Topology:
     fabric = top["fabric"].choice(("cxl", "pmem"))
     guest = top["guest"].mapping(("memory", "cpus")) if "guest" in top else {}
     memory = guest["memory"].parsed(_guest_memory, "128M to 64G") if "memory" in guest else 1 << 30
-    cpus = guest["cpus"].integer(1, 16) if "cpus" in guest else 1
+    cpus = guest["cpus"].integer(1, MAXIMUM_CPUS) if "cpus" in guest else 1
     devices = _devices(top["devices"], fabric)
     bridges: tuple[Bridge, ...] = ()
     windows: tuple[Window, ...] = ()

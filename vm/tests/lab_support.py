@@ -26,5 +26,5 @@ def a_state(name: str) -> LabState:
         name=name, uuid="u", uri="qemu:///embed?root=/x", topology=Topology.load("switch"),
         dax="fsdev_dax", kvm=True, accelerator_reason="why",
         artifacts=Artifacts(path, path, path, path), workload=Workload.load("famfs"),
-        hosts={"host0": "a", "host1": "b"},
+        hosts={"host0": "a", "host1": "b"}, clock_offsets={"host1": -60},
     )

@@ -48,7 +48,8 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     [[], ["dance"], ["up", "--hosts", "x"], ["up", "--dax", "none"], ["exec"], ["exec", "host0"],
      ["exec", "host0", "--"], ["up", "--timeout", "0"],
      ["exec", "--timeout", "-1", "host0", "--", "x"], ["mce", "host0"], ["mce", "host0", "x"],
-     ["mce", "host0", "-1"]],
+     ["mce", "host0", "-1"], ["up", "--cpus", "x"], ["up", "--clock-offset", "host1"],
+     ["up", "--clock-offset", "host1=soon"], ["pause"], ["resume"]],
 )
 def test_wrong_usage(arguments: list[str]) -> None:
     """What the parser refuses is status 2."""
@@ -103,12 +104,17 @@ def test_missing_package(
         (["exec", "hostx", "--", "true"], 2, "host0 to host7"),
         (["up", "--name", "Bad!"], 2, "a-z"),
         (["up", "--hosts", "9", "--kernel", "/no/kernel"], 2, "1 to 8"),
+        (["up", "--cpus", "17"], 2, "1 to 16"),
+        (["up", "--clock-offset", "host2=1"], 2, "allowed: host0, host1"),
+        (["up", "--clock-offset", "host1=-1000000000"], 2, "-315360000 to 315360000"),
         (["up", "--topology", "none"], 2, "one-device"),
         (["up", "--topology", "/no/such.yaml"], 2, "No such file"),
         (["up", "--workload", "none", "--kernel", "/no/kernel"], 15, "make kernel"),
         (["up", "--workload", "none", "--qemu", "no-such-qemu"], 15, "make tree"),
         (["kill", "host0"], 16, "not up"),
         (["mce", "host0", "0x1000"], 16, "not up"),
+        (["pause", "host0"], 16, "not up"),
+        (["resume", "host0"], 16, "not up"),
         (["gdb", "host9"], 2, "host0 to host7"),
     ],
 )
@@ -134,6 +140,7 @@ def test_status(
     assert main(["status"]) == 0
     assert "famlab up" in capsys.readouterr().out
     state = a_state("mine")
+    state.uri = f"qemu:///embed?root={run_directory / 'mine' / 'v'}"
     state.save()
     running = guest_process(run_directory / "mine" / "host0")
     assert main(["status", "--json"]) == 0
@@ -144,6 +151,12 @@ def test_status(
     assert lab["hosts"][0]["pid"] == running.pid
     files = state.guest("host0").files
     files.directory.mkdir()
+    kept = Path(state.uri.partition("=")[2]) / "run" / "qemu" / "famlab-mine-host0.xml"
+    kept.parent.mkdir(parents=True)
+    for reason, word in (("starting up", "running"), ("user", "paused")):
+        kept.write_text(f"<!--\n-->\n<domstatus state='paused' reason='{reason}' pid='1'>\n")
+        assert main(["status", "--name", "mine"]) == 0
+        assert f"host0: {word} (pid" in capsys.readouterr().out
     files.console_log.write_text("[ 1.0] Kernel panic - not syncing: test\n")
     assert main(["status", "--name", "mine"]) == 0
     assert "host0: panicked" in capsys.readouterr().out

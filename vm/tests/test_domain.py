@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def guest(topology: str, directory: str = "/run/famlab/lab") -> GuestDescription
         emulator=Path("/a/qemu"),
         files=GuestFiles(Path(directory) / "host0"),
     )
+
+
+@pytest.mark.parametrize("kvm", [False, True])
+def test_clock_offset(kvm: bool) -> None:
+    """The clock that the guest finds is ahead; KVM's own, which is right, is not used then."""
+    right = replace(guest("one-device"), kvm=kvm)
+    clock = ElementTree.fromstring(domain_xml(right)).find("clock")
+    assert clock is not None and clock.get("offset") == "utc"
+    assert "no-kvmclock" not in right.kernel_arguments
+    ahead = replace(right, clock_offset=-90)
+    clock = ElementTree.fromstring(domain_xml(ahead)).find("clock")
+    assert clock is not None
+    assert dict(clock.items()) == {"offset": "variable", "basis": "utc", "adjustment": "-90"}
+    assert ("no-kvmclock" in ahead.kernel_arguments) == kvm
 
 
 def arguments(topology: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from famlab_vm.document import MAXIMUM_FILE_SIZE
-from famlab_vm.errors import TopologyError
+from famlab_vm.errors import TopologyError, UsageError
 from famlab_vm.topology import Topology, topology_names
 
 GOOD = """
@@ -154,6 +154,15 @@ def test_nvdimm_beside_the_fabric(tmp_path: Path) -> None:
         load(tmp_path, more.replace("kind: nvdimm", "kind: cxl"))
     with pytest.raises(TopologyError, match="one of cxl, nvdimm"):
         load(tmp_path, more.replace("kind: nvdimm", "kind: ssd"))
+
+
+def test_cpus_of_a_lab() -> None:
+    """A lab may have more processors than its topology says, within the same limits."""
+    one = Topology.load("one-device")
+    assert (one.cpus, one.with_cpus(16).cpus, one.with_cpus(16).devices) == (1, 16, one.devices)
+    for wrong in (0, 17):
+        with pytest.raises(UsageError, match="1 to 16"):
+            one.with_cpus(wrong)
 
 
 def test_unknown_name_lists_the_known_ones() -> None:

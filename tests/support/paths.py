@@ -33,6 +33,7 @@ OVERRIDES = (
     "HOSTS",
     "TOPOLOGY",
     "DAX",
+    "CPUS",
     "PATIENCE",
     "ROUNDS",
     "SEED",

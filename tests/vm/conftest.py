@@ -23,7 +23,7 @@ from famfs_verbs import Famfs
 from famlab_vm import Artifacts, Connection
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.machine import DaxDevice
-from support import pairwise, plugin, programs, shard
+from support import plugin, programs, shard
 from support.evidence import court
 from vm import covered
 from vm.cluster import Cluster
@@ -78,22 +78,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("shape", wanted or [None], ids=str, indirect=False, scope="function")
 
 
-def parameters(item: pytest.Item) -> dict[str, object]:
-    spec = getattr(item, "callspec", None)
-    return dict(spec.params) if spec is not None else {}
-
-
-def dimensions(item: pytest.Item) -> dict[str, str]:
-    """A test's place in each dimension: the function, its parameters, and what makes up its lab."""
-    found = {"test": item.nodeid.partition("[")[0]}
-    for name, value in parameters(item).items():
-        if isinstance(value, Shape):
-            found |= {"hosts": str(value.hosts), "topology": value.topology, "dax": value.dax}
-        else:
-            found["method" if name == "served" else name] = str(value)
-    return found
-
-
 def chosen_by_name(config: pytest.Config) -> bool:
     """Whether somebody asks for certain tests, and then means all of them."""
     return bool(config.option.keyword or any("::" in word for word in config.args))
@@ -103,18 +87,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leaves out what the overrides exclude and, unless FULL=1, all but a choice; puts tests that
     share a lab and a mount side by side.
     """
-    rest = [item for item in items if parameters(item).get("shape", "none needed") is not None]
-    few = [rest[index] for index in pairwise.choose([dimensions(item) for item in rest])]
-    config.stash[_COVERED] = covered.table(*(list(map(dimensions, some)) for some in (rest, few)))
+    shapes_of = {item: covered.parameters(item).get("shape", "none needed") for item in items}
+    rest = [item for item in items if shapes_of[item] is not None]
+    few = covered.choose(rest)
+    config.stash[_COVERED] = covered.table(rest, few)
     if os.environ.get("FULL") != "1" and not chosen_by_name(config):
         rest = few
     order: dict[object, int] = {}
     for item in rest:
-        order.setdefault(parameters(item).get("shape"), len(order))
+        order.setdefault(shapes_of[item], len(order))
     rest.sort(
         key=lambda item: (
-            order[parameters(item).get("shape")],
-            dimensions(item).get("method", ""),
+            order[shapes_of[item]],
+            covered.place(item).get("method", ""),
             not shares_mount(item),
         )
     )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of what is covered: how many tests each value of each dimension has, in the choice that
-`make test-vm` runs and with FULL=1. Made from the collected tests.
+"""What is covered: the tests that `make test-vm` runs of all that there are, and the table of how many
+each value of each dimension has in both modes, made from the collected tests.
 """
 
 from __future__ import annotations
@@ -8,26 +8,45 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-# In this order; a parameter that only one test has is no dimension of the suite.
+import pytest
+from support import pairwise
+from vm.mapping import DAEMON_SERVED, METHODS
+from vm.shapes import Shape
+
+# The dimensions of the suite, each value of which is to meet each of the others; a contract is a
+# file of tests. What else a test has as a parameter is its own.
 DIMENSIONS = ("contract", "topology", "hosts", "cpus", "dax", "method", "kind")
 
-
-def _with_contract(item: Mapping[str, str]) -> dict[str, str]:
-    module = item["test"].partition("::")[0].rpartition("/")[2]
-    return {**item, "contract": module.removeprefix("test_").removesuffix(".py")}
+_ALL_METHODS = (*METHODS, DAEMON_SERVED)
 
 
-def table(all_items: Sequence[Mapping[str, str]], chosen: Sequence[Mapping[str, str]]) -> str:
+def parameters(item: pytest.Item) -> dict[str, object]:
+    spec = getattr(item, "callspec", None)
+    return dict(spec.params) if spec is not None else {}
+
+
+def place(item: pytest.Item) -> dict[str, str]:
+    """A test's value in each dimension."""
+    module, _, function = item.nodeid.partition("[")[0].partition("::")
+    name = module.rpartition("/")[2].removeprefix("test_").removesuffix(".py")
+    found = {"contract": name, "test": f"{name}.{function}"}
+    for name, value in parameters(item).items():
+        if isinstance(value, Shape):
+            found |= {field: str(of_lab) for field, of_lab in vars(value).items()}
+        else:
+            found["method" if value in _ALL_METHODS else name] = str(value)
+    return found
+
+
+def choose(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Every test once, with every value of what is its own; and the dimensions pair by pair."""
+    meetings = [pairwise.meetings(place(item), DIMENSIONS, own=("test",)) for item in items]
+    return [items[index] for index in pairwise.choose(meetings)]
+
+
+def table(all_items: Sequence[pytest.Item], chosen: Sequence[pytest.Item]) -> str:
     """Markdown: a row for each value."""
-    whole, few = (
-        Counter(
-            (dimension, item[dimension])
-            for item in map(_with_contract, items)
-            for dimension in DIMENSIONS
-            if dimension in item
-        )
-        for items in (all_items, chosen)
-    )
+    whole, few = (_count(list(map(place, items))) for items in (all_items, chosen))
     lines = ["| dimension | value | make test-vm | FULL=1 |", "|---|---|---|---|"]
     for dimension in DIMENSIONS:
         for (name, value), count in sorted(whole.items()):
@@ -35,3 +54,12 @@ def table(all_items: Sequence[Mapping[str, str]], chosen: Sequence[Mapping[str, 
                 lines.append(f"| {dimension} | {value} | {few[name, value]} | {count} |")
     lines.append(f"| all | | {len(chosen)} | {len(all_items)} |")
     return "\n".join(lines)
+
+
+def _count(items: Sequence[Mapping[str, str]]) -> Counter[tuple[str, str]]:
+    return Counter(
+        (dimension, item[dimension])
+        for item in items
+        for dimension in DIMENSIONS
+        if dimension in item
+    )

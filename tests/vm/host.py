@@ -26,7 +26,7 @@ for log in /run/famfs/*/famfsd.log*; do
 done
 true
 """
-_GATHER_TIMEOUT = 30
+_GATHER_TIMEOUT = 20
 
 
 class State(enum.Enum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -137,6 +137,7 @@ class LabKeeper:
         *,
         kernel: Path | None = None,
         kernel_arguments: str = "",
+        clock_offsets: Mapping[str, int] | None = None,
         timeout: float = 240,
     ) -> TestLab:
         """A lab of its own, of the chosen kernel or another; the caller gives it to end()."""
@@ -151,6 +152,8 @@ class LabKeeper:
             dax=shape.dax,
             artifacts=Artifacts.find(kernel=str(kernel) if kernel else None, share=share()),
             kernel_arguments=kernel_arguments,
+            cpus=shape.cpus,
+            clock_offsets=clock_offsets,
         )
         started = TestLab(shape, lab)
         plugin.adopt(started.shared_memory)

@@ -20,12 +20,16 @@ class Shape:
     hosts: int = 2
     topology: str = "one-device"
     dax: str = "device_dax"
+    cpus: int = 1
 
     def __str__(self) -> str:
-        return f"{self.hosts}-{Path(self.topology).stem}-{self.dax}"
+        processors = f"-{self.cpus}cpus" if self.cpus > 1 else ""
+        return f"{self.hosts}-{Path(self.topology).stem}-{self.dax}{processors}"
 
 
-_IN_NODE_ID = re.compile(rf"\[(?:.*-)?(\d+-[^\[\]]+-(?:{'|'.join(_DAX_MODES)}))(?:-.*)?\]$")
+_IN_NODE_ID = re.compile(
+    rf"\[(?:.*-)?(\d+-[^\[\]]+-(?:{'|'.join(_DAX_MODES)})(?:-\d+cpus)?)(?:-.*)?\]$"
+)
 
 
 def shape_in(node_id: str) -> str:
@@ -43,15 +47,16 @@ def shapes(
     hosts: Iterable[int] = (2,),
     topologies: Iterable[str] = ("one-device",),
     dax: Iterable[str] | None = None,
+    cpus: Iterable[int] = (1,),
     fewest: int = 1,
     only: bool = False,
 ) -> list[Shape]:
-    """The shapes a test runs on: its own, unless HOSTS, TOPOLOGY or DAX choose others.
+    """The shapes a test runs on: its own, unless HOSTS, TOPOLOGY, DAX or CPUS choose others.
 
     `fewest` is how many hosts the test needs; `only` says that it is about just these topologies.
     A test that names modes of its devices is about them: DAX chooses among these.
     """
-    hosts, topologies = list(hosts), list(topologies)
+    hosts, topologies, cpus = list(hosts), list(topologies), list(cpus)
     modes = list(dax or ("device_dax",))
     if asked := chosen("DAX"):
         modes = [mode for mode in asked if dax is None or mode in modes]
@@ -59,4 +64,12 @@ def shapes(
         hosts = [int(count) for count in asked if int(count) >= fewest]
     if asked := chosen("TOPOLOGY"):
         topologies = [name for name in asked if not only or name in topologies]
-    return [Shape(count, name, mode) for name in topologies for mode in modes for count in hosts]
+    if asked := chosen("CPUS"):
+        cpus = [int(count) for count in asked]
+    return [
+        Shape(count, name, mode, processors)
+        for name in topologies
+        for mode in modes
+        for processors in cpus
+        for count in hosts
+    ]

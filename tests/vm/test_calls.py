@@ -6,20 +6,14 @@ host wrote, and system calls do what they do with any file of fixed size.
 from __future__ import annotations
 
 import pytest
-from famfs_verbs import MEBI
 from vm.cluster import Cluster
+from vm.fio import verify
 from vm.mapping import KINDS, ODD_SIZE, Probe, make
 from vm.shapes import Shape
 
 pytestmark = [pytest.mark.shapes(dax=("fsdev_dax",)), pytest.mark.timeout(900)]
 
 on_both_kinds = pytest.mark.parametrize("kind", list(KINDS))
-
-FIO = [
-    "fio", "--name=verify", f"--size={8 * MEBI}", "--rw=randwrite", "--verify=crc32c",
-    "--verify_fatal=1", "--randseed=7", "--fallocate=none", "--invalidate=0", "--thread",
-]  # fmt: skip
-
 
 @on_both_kinds
 def test_system_calls(served: Cluster, probes: list[Probe], shape: Shape, kind: str) -> None:
@@ -28,16 +22,6 @@ def test_system_calls(served: Cluster, probes: list[Probe], shape: Shape, kind: 
     for verb in ("refused", "vectors", "copies", "bad-buffers"):
         for probe in probes[:2]:
             probe.run(verb, served.master.path("file"))
-
-
-def verify(cluster: Cluster, name: str, kind: str, *words: str) -> None:
-    """fio writes a file on the master and verifies it there, then on a client."""
-    make(cluster.master, name, 8 * MEBI, kind)
-    fio = [*FIO, *words, f"--filename={cluster.master.path(name)}"]
-    first, second = cluster.lab.hosts[:2]
-    first.run(fio, timeout=300)
-    cluster.master.famfs("flush", cluster.master.path(name))
-    second.run([*fio, "--verify_only"], timeout=300)
 
 
 @on_both_kinds

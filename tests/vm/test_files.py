@@ -15,7 +15,7 @@ from vm.shapes import TOPOLOGIES, Shape
 INTERLEAVED = ("--nstrips", "3", "--nbuckets", "4", "--chunksize", "2M")
 
 everywhere = pytest.mark.shapes(topologies=TOPOLOGIES)
-any_number_of_hosts = pytest.mark.shapes(hosts=(1, 2, 4))
+any_number_of_hosts = pytest.mark.shapes(hosts=(1, 2, 4, 8))
 two_or_more = pytest.mark.shapes(hosts=(2, 4), fewest=2)
 
 
@@ -46,7 +46,7 @@ def test_every_topology_shares_every_kind_of_file(cluster: Cluster, shape: Shape
 
 @any_number_of_hosts
 def test_every_number_of_hosts_shares_every_kind_of_file(cluster: Cluster, shape: Shape) -> None:
-    """One host, two, and four: all read the same bytes; clients show the master's tree."""
+    """One host, two, four and eight: all read the same bytes; clients show the master's tree."""
     digests = make_one_of_each(cluster.master)
     tree = cluster.master.tree()
     for host in cluster.all:

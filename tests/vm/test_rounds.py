@@ -18,7 +18,7 @@ from vm.shapes import Shape
 
 pytestmark = pytest.mark.own_mount
 
-COUNT = int(os.environ.get("ROUNDS") or 6)
+COUNT = int(os.environ.get("ROUNDS") or (6 if os.environ.get("FULL") == "1" else 2))
 
 
 @pytest.mark.timeout(300 + 120 * COUNT)

@@ -5,9 +5,11 @@ the guests and is read whole.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,20 @@ from vm.labs import TestLab
 from vm.shapes import Shape
 
 
+def data_ranges(file: int) -> Iterator[tuple[int, int]]:
+    """Start and end of each range of a sparse file that is no hole."""
+    end = 0
+    while True:
+        try:
+            start = os.lseek(file, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a hole up to the end
+                return
+            raise
+        end = os.lseek(file, start, os.SEEK_HOLE)
+        yield start, end
+
+
 def load_into_memory(archive: Path, memory: Path) -> None:
     """Makes the memory equal to the image, in place: the guests have the file mapped."""
     directory = paths.run_directory() / "image"
@@ -28,10 +44,13 @@ def load_into_memory(archive: Path, memory: Path) -> None:
     try:
         subprocess.run(["tar", "--zstd", "-xSf", str(archive), "-C", str(directory)], check=True)
         [image] = directory.iterdir()
-        size = str(memory.stat().st_size)
-        subprocess.run(["fallocate", "--punch-hole", "--length", size, str(memory)], check=True)
-        dd = ["dd", f"if={image}", f"of={memory}", "bs=64K", "conv=sparse,notrunc", "status=none"]
-        subprocess.run(dd, check=True)
+        size = memory.stat().st_size
+        subprocess.run(["fallocate", "--punch-hole", "--length", str(size), memory], check=True)
+        with image.open("rb") as source, memory.open("rb+") as target:
+            for start, end in data_ranges(source.fileno()):
+                source.seek(start)
+                target.seek(start)
+                target.write(source.read(end - start))
     finally:
         for path in directory.iterdir():
             path.unlink()

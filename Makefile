@@ -72,7 +72,7 @@ test: famfs-bin need-test host
 		-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 -DFAMFS_BIN_DIR=$(CURDIR)/$(TESTED)/bin))
 	@ninja --quiet -C $(TESTED) unit-tests
 	@ctest --test-dir $(TESTED) --output-on-failure --progress -j$$(nproc)
-	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider vm/tests
+	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider -c pyproject.toml vm/tests tests/support/tests
 	@$(if $(FAMFS_BIN)$(filter none,$(SANITIZE)),,FAMFS_BIN=$(CURDIR)/$(TESTED)/bin )tests/run host
 
 test-vm: famfs-bin lab guest-tests

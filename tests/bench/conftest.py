@@ -2,7 +2,7 @@
 """Benchmarks: they measure and judge nothing; the only failure is that something did not work.
 
 A file is a suite (`make bench SUITE=lab` runs test_lab.py). Each figure goes to the table that is
-printed last and to build/results/bench/SUITE.json.
+printed last and to build/results/bench/latest/SUITE.json.
 """
 
 from __future__ import annotations

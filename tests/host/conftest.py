@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 from famfs_verbs import Famfs
 from host.cluster import DEVICE_SIZE, MEMORIES, Cluster
-from support import paths, programs
+from support import paths, programs, verdict
 from support.skips import missing_feature
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if problem := programs.problem():
-        raise pytest.UsageError(problem)
+        verdict.refuse(problem)
     if not Path("/dev/fuse").exists():
-        raise pytest.UsageError("/dev/fuse is not there: the host suite mounts real file systems")
+        verdict.refuse("/dev/fuse is not there: the host suite mounts real file systems")
 
 
 @pytest.fixture

@@ -252,7 +252,9 @@ def test_evidence_is_left_for_every_test(sub_run: SubRun) -> None:
     body = WITNESS.format(marker="", log="console", line="famlab: ready")
     sub_run.run(body, HOSTS="2,4")
     [folder] = [
-        path for path in sub_run.results.iterdir() if path.name.endswith("test_that_causes_it")
+        path
+        for path in (sub_run.results / "latest").iterdir()
+        if path.name.endswith("test_that_causes_it")
     ]
     repro = folder / "repro.sh"
     assert os.access(repro, os.X_OK)

@@ -5,9 +5,8 @@ guest through the share.
 
 from __future__ import annotations
 
-import pytest
-
 from support import paths
+from support.verdict import CannotJudge
 
 _ON_HOST = paths.BUILD / "guest" / "tests"
 _IN_GUEST = "/opt/famlab/tests"
@@ -16,5 +15,5 @@ _IN_GUEST = "/opt/famlab/tests"
 def program(name: str) -> str:
     """The path of a program of tests/guest as guests see it."""
     if not (_ON_HOST / name).exists():
-        pytest.fail(f"{_ON_HOST / name} is not there; run `make guest-tests`", pytrace=False)
+        raise CannotJudge(f"{_ON_HOST / name} is not there; run `make guest-tests`")
     return f"{_IN_GUEST}/{name}"

@@ -20,8 +20,9 @@ BINARIES = Path(os.environ.get("FAMFS_BIN") or BUILD / "bin").resolve()
 RUN_MARKER = "FAMLAB_TEST_RUN"
 # The folder that holds all files, sockets and mounts of a run; short, as socket paths are limited.
 RUN_DIRECTORY = "FAMLAB_TEST_DIR"
-# Where the evidence goes.
+# Where the folders of runs go, and that of this run (support/results.py).
 RESULTS_DIRECTORY = "FAMLAB_TEST_RESULTS"
+RUN_RESULTS = "FAMLAB_TEST_RUN_RESULTS"
 # The suite that tests/run was asked for.
 SUITE = "FAMLAB_TEST_SUITE"
 
@@ -48,7 +49,8 @@ def run_directory() -> Path:
 
 
 def results_directory() -> Path:
-    return Path(os.environ[RESULTS_DIRECTORY])
+    """The folder that this run leaves."""
+    return Path(os.environ[RUN_RESULTS])
 
 
 def folder_name(node_id: str) -> str:

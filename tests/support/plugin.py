@@ -5,6 +5,7 @@
 * a kernel complaint or a daemon's error line fails the test during which it was logged;
 * a process, mount, socket or file that a test leaves fails that test (support/leaks.py);
 * a skip must name a missing feature (support/skips.py);
+* what says nothing about the software under test is told apart (support/verdict.py);
 * a SIGTERM ends the run like Ctrl-C: fixtures are torn down.
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from support import leaks, paths, skips, workers
+from support import leaks, outcomes, paths, results, skips, verdict, workers
 from support.evidence import Folder, court
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -31,6 +32,8 @@ _LEAK_BASE = pytest.StashKey[frozenset[leaks.Leak]]()
 # from a hook wrapper would keep older pluggy versions from finishing the other wrappers.)
 _PROBLEMS = pytest.StashKey[list[str]]()
 _FAILED = pytest.StashKey[bool]()
+# Why the test cannot be judged, from the first phase of which that is true.
+_OBSTACLE = pytest.StashKey[str]()
 _adopted: list[str] = []
 
 
@@ -73,12 +76,13 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = Path(tempfile.mkdtemp(prefix="ft-"))
         os.environ[paths.RUN_DIRECTORY] = str(directory)
         os.environ[paths.RUN_MARKER] = directory.name
-        os.environ.setdefault(paths.RESULTS_DIRECTORY, str(paths.BUILD / "results" / "pytest"))
+        os.environ[paths.RUN_RESULTS] = str(results.begin(results.suite_directory("pytest")))
         _own_directory.append(directory)
     if worker := getattr(config, "workerinput", None):
         workers.enter_worker(worker["workerid"])
     else:
         config.pluginmanager.register(workers.QuietGateways(config))
+        config.pluginmanager.register(outcomes.Outcomes())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -147,6 +151,21 @@ def _refuse(report: pytest.CollectReport | pytest.TestReport) -> None:
         report.longrepr = f"{report.nodeid}: {objection}"
 
 
+def _look_for_obstacle(
+    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> None:
+    """Marks the report if the test cannot be judged. What follows from that is no failure either."""
+    error = call.excinfo.value if call.excinfo is not None else None
+    cause = item.stash.get(_OBSTACLE, "")
+    if not cause and not item.stash.get(_FAILED, False):
+        cause = verdict.obstacle(error, report.when or "")
+        if cause:
+            report.user_properties.append((outcomes.PROPERTY, cause))
+            item.user_properties.append((outcomes.PROPERTY, cause))
+    item.stash[_OBSTACLE] = cause
+    setattr(report, outcomes.PROPERTY, cause)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -159,6 +178,8 @@ def pytest_runtest_makereport(
     if problems:
         report.outcome = "failed"
         report.longrepr = "\n".join([*filter(None, [report.longreprtext]), *problems])
+    if report.failed:
+        _look_for_obstacle(item, call, report)
     item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
     if report.failed and report.longreprtext:
         folder = paths.results_directory() / paths.folder_name(item.nodeid)

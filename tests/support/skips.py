@@ -19,9 +19,9 @@ _PREFIX = "missing feature: "
 _REASON = re.compile(r"missing feature: (?P<feature>[a-z0-9][a-z0-9 ._-]*): \S")
 
 
-def missing_feature(feature: str, why: str) -> NoReturn:
-    """Skips the calling test; `feature` is a short lower-case name, `why` what was looked for."""
-    pytest.skip(f"{_PREFIX}{feature}: {why}")
+def missing_feature(name: str, why: str) -> NoReturn:
+    """Skips the calling test; `name` is a short lower-case one, `why` what was looked for."""
+    pytest.skip(f"{_PREFIX}{name}: {why}")
 
 
 def allowed_in_ci() -> frozenset[str]:
@@ -29,19 +29,24 @@ def allowed_in_ci() -> frozenset[str]:
     return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
+def feature(reason: str) -> str:
+    """The missing feature that a skip names; empty if it names none."""
+    match = _REASON.match(reason.removeprefix("Skipped: "))
+    return match["feature"].strip() if match else ""
+
+
 def objection(reason: str) -> str | None:
     """Why a skip with this reason is not accepted, or None if it is."""
     reason = reason.removeprefix("Skipped: ")
-    match = _REASON.match(reason)
-    if not match:
+    missing = feature(reason)
+    if not missing:
         return (
             f"skipped without naming a missing feature (reason: {reason!r}); "
             "use support.skips.missing_feature(feature, why)"
         )
-    feature = match["feature"].strip()
-    if os.environ.get("CI") == "true" and feature not in allowed_in_ci():
+    if os.environ.get("CI") == "true" and missing not in allowed_in_ci():
         return (
-            f"skipped for the missing feature {feature!r}, which must be there in CI; "
+            f"skipped for the missing feature {missing!r}, which must be there in CI; "
             f"{ALLOW_LIST.name} lists what may be missing"
         )
     return None

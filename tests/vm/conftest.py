@@ -21,9 +21,9 @@ from contextlib import contextmanager
 import pytest
 from famfs_verbs import Famfs
 from famlab_vm import Artifacts, Connection
-from famlab_vm.errors import PrerequisiteMissing
+from famlab_vm.errors import AgentError, BootError, PrerequisiteMissing
 from famlab_vm.machine import DaxDevice
-from support import plugin, programs, shard
+from support import plugin, programs, shard, verdict
 from support.evidence import court
 from vm import covered
 from vm.cluster import Cluster
@@ -44,12 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["FAMLAB_RUN"] = str(run_directory())
     run_directory().mkdir(mode=0o700, exist_ok=True)
     os.environ["SEED"] = os.environ.get("SEED") or str(random.randrange(1_000_000))
+    verdict.not_judged_in_setup(BootError, PrerequisiteMissing, AgentError)
     if programs.FOREIGN and (problem := programs.problem()):
-        raise pytest.UsageError(problem)
+        verdict.refuse(problem)
     try:
         Artifacts.find()
     except PrerequisiteMissing as error:
-        raise pytest.UsageError(str(error)) from error
+        verdict.refuse(str(error))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -22,10 +22,10 @@ from typing import IO
 
 from famlab_vm import process
 from famlab_vm.agent import Spawner
-from famlab_vm.console import is_panic
 from famlab_vm.domain import GuestFiles
 from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError
 from famlab_vm.follow import Watch
+from famlab_vm.kernel_log import is_panic
 from famlab_vm.paths import hint
 from famlab_vm.remove import remove_tree
 

@@ -8,31 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 _STAGE = re.compile(r"^famlab: (?!failed:)([a-z]+): ?(.*)$", re.MULTILINE)
 _FAILED = re.compile(r"^famlab: failed: ([a-z]+): ?(.*)$", re.MULTILINE)
-_PREFIX = re.compile(r"^\[[ \d.]+\](?:\[[ T\d]+\])? ")
-_PANIC = re.compile(r"Kernel panic - not syncing")
-_OOPS = re.compile(
-    r"^(BUG: |Oops: |kernel BUG at |general protection fault|Unable to handle kernel"
-    r"|INFO: (task .* blocked|rcu_\w+ (self-)?detected)|Internal error: |invalid opcode: )"
-)
-_WARNING = re.compile(r"^WARNING: ")
-_END = re.compile(r"^---\[ end (trace|Kernel panic)")
 # The console log holds all boots of a guest; this line of famlab's own separates them.
 _START_MARK = "=== famlab starts the guest ==="
-# A report without an end mark (lockdep, rcu) is cut here.
-_LONGEST_REPORT = 120
-
-
-@dataclass(frozen=True)
-class KernelReport:
-    """A report of the kernel: `kind` is panic, oops or warning; `text` its lines."""
-
-    kind: str
-    text: str
 
 
 class Console:
@@ -87,56 +68,3 @@ def failures(text: str) -> list[tuple[str, str]]:
 def last_lines(text: str, count: int = 15) -> str:
     """Return the last `count` lines that are not blank."""
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
-
-
-def is_panic(text: str) -> bool:
-    """Return whether `text` holds the announcement of a kernel panic."""
-    return _PANIC.search(text) is not None
-
-
-def panic_text(text: str) -> str:
-    """Return the reports that explain a kernel panic in `text`, or an empty string."""
-    if not is_panic(text):
-        return ""
-    return "\n".join(
-        report.text for report in kernel_reports(text) if report.kind in ("oops", "panic")
-    )
-
-
-def kernel_reports(text: str) -> list[KernelReport]:
-    """Return the warnings, oopses and panics that the kernel printed, in order."""
-    reports = []
-    lines = text.splitlines()
-    position = 0
-    while position < len(lines):
-        kind = _kind(lines[position])
-        end = position + 1
-        if kind is not None:
-            end = _report_end(lines, position)
-            reports.append(KernelReport(kind, "\n".join(lines[position:end])))
-        position = end
-    return reports
-
-
-def _kind(line: str) -> str | None:
-    words = _PREFIX.sub("", line)
-    if _PANIC.search(words):
-        return "panic"
-    if _OOPS.match(words):
-        return "oops"
-    return "warning" if _WARNING.match(words) else None
-
-
-def _report_end(lines: list[str], start: int) -> int:
-    """Return the index after the last line of the report that begins at `start`."""
-    starts_with_panic = _kind(lines[start]) == "panic"
-    limit = min(len(lines), start + _LONGEST_REPORT)
-    for index in range(start + 1, limit):
-        if lines[index].startswith("famlab: "):
-            return index
-        # A panic that follows an oops is a report of its own.
-        if not starts_with_panic and _kind(lines[index]) == "panic":
-            return index
-        if _END.match(_PREFIX.sub("", lines[index])):
-            return index + 1
-    return limit

@@ -32,6 +32,7 @@ from famlab_vm.errors import (
     QemuDied,
 )
 from famlab_vm.follow import Follower
+from famlab_vm.kernel_log import panic_text
 from famlab_vm.paths import hint
 
 # Seconds for one guest to boot. It takes about 3 alone; a busy machine, emulation and eight hosts
@@ -241,7 +242,7 @@ class Machine:
         if not (self._crashed or self._stopped):
             return
         text = self.boot_text()
-        if panic := console_log.panic_text(text):
+        if panic := panic_text(text):
             raise BootPanic(self.name, "the kernel panicked while it booted", panic)
         if self._crashed:
             raise BootPanic(
@@ -255,7 +256,7 @@ class Machine:
 
     def _silent(self, timeout: float) -> BootError:
         text = self.boot_text()
-        if panic := console_log.panic_text(text):
+        if panic := panic_text(text):
             return BootPanic(self.name, "the kernel panicked while it booted", panic)
         last = console_log.last_lines(text) or "(the console is empty)"
         reached = [stage for stage, _ in console_log.stages(text)]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from famlab_vm import process
-from famlab_vm.console import Console, panic_text
+from famlab_vm.console import Console
+from famlab_vm.kernel_log import panic_text
 from famlab_vm.state import LabState
 
 

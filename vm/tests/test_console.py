@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from famlab_vm.console import Console, failures, is_panic, kernel_reports, panic_text, stages
+from famlab_vm.console import Console, failures, stages
 from famlab_vm.follow import Follower
+from famlab_vm.kernel_log import complaints, is_panic, kernel_reports, panic_text
 
 BOOT = """\
 [    1.467111] Run /usr/lib/famlab/init as init process
@@ -55,6 +56,13 @@ def test_reports() -> None:
     assert kinds == ["oops", "panic", "warning"]
     assert "ordinary" not in "".join(report.text for report in kernel_reports(WARNING))
     assert kernel_reports(BOOT) == []
+
+
+def test_complaints_are_lines() -> None:
+    """The lines that name what is wrong, wherever in the line; ordinary ones are none."""
+    assert len(complaints(OOPS_AND_PANIC)) == 4
+    assert len(complaints(WARNING)) == 2
+    assert complaints(BOOT) == []
 
 
 def test_report_without_end_is_bounded() -> None:

@@ -102,7 +102,9 @@ class Folder:
         complaints = []
         if said.death:
             complaints.append(f"{witness.name}: {said.death}")
-        expected = [pattern for host, pattern in self.kernel_trouble_expected if host == witness.name]
+        expected = [
+            pattern for host, pattern in self.kernel_trouble_expected if host == witness.name
+        ]
         # The same line is often in both logs.
         lines = troubles.in_kernel_log(said.kernel_log, expected) or troubles.in_kernel_log(
             said.console, expected

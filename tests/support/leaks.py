@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run has left behind on this machine: processes, mounts, sockets, files.
 
-A run's processes carry its marker in their environment (or that of one of its workers, MARKER.WORKER),
-or (programs whose environment was scrubbed, as libvirt does for QEMU) its run directory in their
-command line. Everything else of a run lives below its run directory. So nothing that another user
-or another run does here counts.
+A run's processes carry its marker in their environment (or that of one of its workers,
+MARKER.WORKER), or (programs whose environment was scrubbed, as libvirt does for QEMU) its run
+directory in their command line. Everything else of a run lives below its run directory. So nothing
+that another user or another run does here counts.
 """
 
 from __future__ import annotations

@@ -35,13 +35,13 @@ def meetings(
 def choose(items: Sequence[frozenset[Meeting]]) -> list[int]:
     """The indices, ascending, of items in which all meet that meet in any.
 
-    Greedy: next comes the item in which most meet for the first time; of equals, the one whose values
-    have been chosen least, then the first. The same items always give the same choice.
+    Greedy: next comes the item in which most meet for the first time; of equals, the one whose
+    values have been chosen least, then the first. The same items always give the same choice.
     """
     missing = list(items)
     values = [frozenset(value for meeting in item for value in meeting) for item in items]
     uses: Counter[tuple[str, str]] = Counter()
-    chosen = []
+    chosen: list[int] = []
     while True:
         best = max(
             range(len(items)),

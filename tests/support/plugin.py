@@ -154,7 +154,7 @@ def _refuse(report: pytest.CollectReport | pytest.TestReport) -> None:
 def _look_for_obstacle(
     item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> None:
-    """Marks the report if the test cannot be judged. What follows from that is no failure either."""
+    """Marks the report if the test cannot be judged; what follows from that is no failure."""
     error = call.excinfo.value if call.excinfo is not None else None
     cause = item.stash.get(_OBSTACLE, "")
     if not cause and not item.stash.get(_FAILED, False):

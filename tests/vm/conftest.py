@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the multi-host suite, in layers:
 
-connection -> keeper (of labs) -> lab (booted, of the test's shape) -> cluster, mapped or served (famfs
-mounted on every host: by the best method, by each of the kernel, by each there is).
+connection -> keeper (of labs) -> lab (booted, of the test's shape) -> cluster, mapped or served
+(famfs mounted on every host: by the best method, by each of the kernel, by each there is).
 
 A famfs stays mounted from test to test, each in a directory of its own; a test that unmounts it,
 makes it anew or harms a host is marked `own_mount` and gets one of its own.
@@ -17,6 +17,7 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from famfs_verbs import Famfs
@@ -59,9 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if config.option.covered:
         terminalreporter.write_line(config.stash[_COVERED])
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is covered: the tests that `make test-vm` runs of all that there are, and the table of how many
-each value of each dimension has in both modes, made from the collected tests.
+"""What is covered: which tests `make test-vm` runs of all that there are, and the table of how
+many each value of each dimension has in both modes, made from the collected tests.
 """
 
 from __future__ import annotations

@@ -142,7 +142,8 @@ class LabHost:
     def _death(self) -> str:
         """Why it cannot be asked; empty if there is no reason that is known here."""
         if not self.guest.is_running():
-            return f"its QEMU has ended, and no test asked for that\n{self.guest.qemu_log()}".strip()
+            why = "its QEMU has ended, and no test asked for that"
+            return f"{why}\n{self.guest.qemu_log()}".strip()
         if self.guest.panicked():
             return "its kernel has panicked, and no test asked for that"
         return ""

@@ -44,7 +44,7 @@ class LabScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no 
         left: Counter[str] = Counter()
         for piece, tests in self.workqueue.items():
             left[piece.partition("/")[0]] += len(tests)
-        shape = self._shape_of_worker.get(node)
+        shape = self._shape_of_worker.get(node, "none yet")
         if shape not in left:
             others = set(self._shape_of_worker.values())
             free = {name: count for name, count in left.items() if name not in others} or left

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.shapes(dax=("fsdev_dax",)), pytest.mark.timeout(900)]
 
 on_both_kinds = pytest.mark.parametrize("kind", list(KINDS))
 
+
 @on_both_kinds
 def test_system_calls(served: Cluster, probes: list[Probe], shape: Shape, kind: str) -> None:
     """What each verb of the probe says, on the master and on a client."""

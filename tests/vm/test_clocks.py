@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contract: hosts whose clocks differ by a year share files all the same: nothing that one host does
-for another hangs on what time it is.
+"""Contract: hosts whose clocks differ by a year share files all the same: nothing that one does for
+another hangs on what time it is.
 """
 
 from __future__ import annotations

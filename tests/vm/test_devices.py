@@ -45,7 +45,7 @@ done
 """
 
 pytestmark = [
-    # Not two-bridges: of its two windows QEMU maps only the last as RAM, the other is 50 times slower.
+    # Not two-bridges: QEMU maps only the last of its windows as RAM, the other is 50 times slower.
     pytest.mark.shapes(topologies=("switch",), dax=("fsdev_dax",), only=True),
     pytest.mark.timeout(900),
 ]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contract: a host that stood still and goes on, while nobody took its place, has missed nothing and
-harms nothing; the others wait for nothing.
+"""Contract: a host that stood still and goes on, while nobody took its place, has missed nothing
+and harms nothing; the others wait for nothing.
 """
 
 from __future__ import annotations

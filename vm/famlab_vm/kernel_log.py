@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a kernel reports of itself, in the text of its console or of dmesg: the one place that knows."""
+"""What a kernel reports of itself, on its console or in dmesg: the one place that knows."""
 
 from __future__ import annotations
 

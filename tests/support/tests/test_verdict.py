@@ -69,7 +69,7 @@ def test_all_pass(suite: Suite, jobs: int) -> None:
     ids=["setup", "not-built", "disk-full", "quota"],
 )
 def test_what_says_nothing_is_told_apart(suite: Suite, jobs: int, body: str, cause: str) -> None:
-    """Status 125; named in the summary with its cause, and an error of its own type in junit.xml."""
+    """Status 125; named in the summary with its cause, an error of its own type in junit.xml."""
     run = suite.run(HEAD + body, jobs=jobs)
     assert run.status == 125, run.output
     assert run.outcomes() == {"test_passes": "passed", "test_x": "not judged"}
@@ -138,7 +138,8 @@ def test_disk_that_is_full_for_others(suite: Suite, small_disk: Path) -> None:
     """A host fails as it cannot write: Python sees no such error, but the disk is full."""
     body = HEAD + (
         "def test_x():\n"
-        "    subprocess.run('dd if=/dev/zero of=$TMPDIR/f bs=64k; exit 7', shell=True, check=True)\n"
+        "    fill = 'dd if=/dev/zero of=$TMPDIR/f bs=64k; exit 7'\n"
+        "    subprocess.run(fill, shell=True, check=True)\n"
     )
     run = suite.run(body, TMPDIR=str(small_disk))
     assert run.status == 125 and "disk full" in run.output, run.output

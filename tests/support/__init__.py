@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every suite stands on: evidence, leak check, skip rule, log scan.
+"""What the suites stand on: where things are, evidence, leaks, rules for skips, simulated hosts."""
 
-Nothing in this package knows famfs or the lab; `famfs_verbs.py` and the suites' conftest.py do.
-"""
+import sys
+from pathlib import Path
+
+# pytest loads the plug-in before it reads `pythonpath`, and tests/run is no part of pytest.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "vm"))

@@ -1,22 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run has left behind on this machine: processes, mounts, sockets, files.
 
-A run's processes carry its marker in their environment (or that of one of its workers,
-MARKER.WORKER), or (programs whose environment was scrubbed, as libvirt does for QEMU) its run
-directory in their command line. Everything else of a run lives below its run directory. So nothing
-that another user or another run does here counts.
+A run's processes carry its marker in their environment, or that of one of its workers,
+MARKER.WORKER; QEMU, whose environment libvirt scrubs, is known by its sockets in the run directory.
+All else of a run lives below its run directory, but for the memory of its labs, to which links
+there lead. So nothing that another user or another run does here counts, nor a program that merely
+looks at a file of the run. What guests write is read and removed without following a link.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from famlab_vm.memory import SHARED_MEMORY, memory_directory
+from famlab_vm.process import find_guests
+from famlab_vm.remove import remove_tree
 
 from support.paths import RUN_DIRECTORY, RUN_MARKER
 
@@ -76,7 +82,7 @@ def processes_of(marker: str, directory: Path) -> list[Process]:
     own = _ancestors_and_self()
     marker_entry = f"{RUN_MARKER}={marker}".encode()
     workers_entry = marker_entry + b"."
-    needle = os.fsencode(directory) + b"/"
+    guests = set(find_guests(directory))
     found = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() or int(entry.name) in own:
@@ -89,7 +95,7 @@ def processes_of(marker: str, directory: Path) -> list[Process]:
             marked = any(
                 word == marker_entry or word.startswith(workers_entry) for word in environment
             )
-            if marked or needle in command:
+            if marked or pid in guests:
                 text = command.replace(b"\0", b" ").decode(errors="replace").strip()
                 found.append(Process(pid, _start_time(pid), text))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -97,36 +103,62 @@ def processes_of(marker: str, directory: Path) -> list[Process]:
     return sorted(found)
 
 
-# Where labs put their memory, and the targets there of the links that a run had: they are the
-# run's, link or no link.
-_MEMORY_PLACES = ("/dev/shm/famlab-", "/var/tmp/famlab-")
-_shared_memory: set[str] = set()
+# Deeper than what a run makes; a guest may make more levels than there are descriptors.
+_DEEPEST = 40
 
 
 def _files_below(directory: Path) -> set[Leak]:
     """All entries below a directory; never looks into a mount, as a dead server would block."""
-    mounts = set(mounts_below(directory))
-    found: set[Leak] = set()
-    pending = [str(directory)]
-    while pending:
-        try:
-            entries = list(os.scandir(pending.pop()))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for entry in entries:
-            if entry.path in mounts:
-                continue
-            target = os.readlink(entry.path) if entry.is_symlink() else ""
-            if target.startswith(_MEMORY_PLACES):
-                _shared_memory.add(target)
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
-                found.add(Leak("file", entry.path + "/"))
-            elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
-                found.add(Leak("file", entry.path))
-            else:
-                found.add(Leak("socket", entry.path))
-    return found
+    try:
+        return set(_entries(directory, None, str(directory), set(mounts_below(directory)), 0))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def _entries(
+    name: str | Path, parent: int | None, path: str, mounts: set[str], depth: int
+) -> Iterator[Leak]:
+    # Relative to the directory above: what a guest puts in its place meanwhile is not followed.
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, dir_fd=parent)
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                found = f"{path}/{entry.name}"
+                if found in mounts:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    yield Leak("file", f"{found}/")
+                    if depth < _DEEPEST:
+                        try:
+                            yield from _entries(entry.name, descriptor, found, mounts, depth + 1)
+                        except (FileNotFoundError, NotADirectoryError, PermissionError):
+                            continue  # gone, replaced or closed to us by a guest
+                elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                    yield Leak("file", found)
+                else:
+                    yield Leak("socket", found)
+    finally:
+        os.close(descriptor)
+
+
+# What the links of the run's labs led to: it is the run's, link or no link.
+_shared_memory: set[Path] = set()
+
+
+def _labs_memory(directory: Path, files: set[Leak]) -> set[Path]:
+    """The memory directories, outside the run's, of the labs that it has or had.
+
+    RUN/l/LAB and RUN/WORKER/l/LAB are labs. Guests write below l/LAB/HOST/exchange only, so no link
+    of theirs is ever taken for one of a lab.
+    """
+    for leak in files:
+        match Path(leak.what).relative_to(directory).parts:
+            case ("l", _, "memory") | (_, "l", _, "memory"):
+                target = memory_directory(Path(leak.what).parent)
+                if target is not None:
+                    _shared_memory.add(target)
+    return {target for target in _shared_memory if target.exists()}
 
 
 def _bound_sockets(directory: Path) -> set[Leak]:
@@ -139,6 +171,14 @@ def _bound_sockets(directory: Path) -> set[Leak]:
     return found
 
 
+def _marked_in_shared_memory(marker: str) -> set[Path]:
+    """What a test of the run has put there by its name."""
+    try:
+        return {SHARED_MEMORY / name for name in os.listdir(SHARED_MEMORY) if marker in name}
+    except FileNotFoundError:
+        return set()
+
+
 def snapshot(marker: str, directory: Path) -> frozenset[Leak]:
     """Everything that a run has on this machine at this moment."""
     found = {
@@ -146,14 +186,11 @@ def snapshot(marker: str, directory: Path) -> frozenset[Leak]:
         for process in processes_of(marker, directory)
     }
     found |= {Leak("mount", mount) for mount in mounts_below(directory)}
-    found |= _files_below(directory)
+    files = _files_below(directory)
+    found |= files
     found |= _bound_sockets(directory)
-    shared = Path("/dev/shm")
-    if shared.is_dir():
-        found |= {
-            Leak("file", entry.path) for entry in os.scandir(shared) if marker in entry.name
-        }
-    found |= {Leak("file", target) for target in _shared_memory if Path(target).exists()}
+    found |= {Leak("file", str(path)) for path in _marked_in_shared_memory(marker)}
+    found |= {Leak("file", str(target)) for target in _labs_memory(directory, files)}
     return frozenset(found)
 
 
@@ -185,10 +222,17 @@ def _wait_for_exit(processes: list[Process], seconds: float) -> None:
 def _signal(processes: list[Process], number: signal.Signals) -> None:
     for process in processes:
         try:
-            if _start_time(process.pid) == process.start_time:
-                os.kill(process.pid, number)
-        except (FileNotFoundError, ProcessLookupError):
+            descriptor = os.pidfd_open(process.pid)
+        except ProcessLookupError:
             continue
+        try:
+            # Asked with the process pinned: only now the id cannot be another process's.
+            if _start_time(process.pid) == process.start_time:
+                signal.pidfd_send_signal(descriptor, number)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+        finally:
+            os.close(descriptor)
 
 
 def _unmount(mount_point: str) -> None:
@@ -209,10 +253,20 @@ def sweep(marker: str, directory: Path) -> frozenset[Leak]:
         _wait_for_exit(remaining, seconds)
     for mount_point in reversed(mounts_below(directory)):
         _unmount(mount_point)
+    memory = _labs_memory(directory, _files_below(directory))
     if not mounts_below(directory):
-        shutil.rmtree(directory, ignore_errors=True)
-    for leak in left:
-        if leak.kind == "file" and leak.what.startswith(("/dev/shm/", *_MEMORY_PLACES)):
-            path = Path(leak.what)
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _remove(directory)
+    for path in memory | _marked_in_shared_memory(marker):
+        _remove(path)
     return left
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, a link or a tree, or says why it stays."""
+    try:
+        try:
+            path.unlink(missing_ok=True)
+        except IsADirectoryError:
+            remove_tree(path)
+    except OSError as error:
+        print(f"{path}: {error}", file=sys.stderr)

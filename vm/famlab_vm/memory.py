@@ -7,11 +7,13 @@ A lab reaches them as LAB/memory/DEVICE, wherever they are.
 from __future__ import annotations
 
 import os
-import shutil
+import re
+from contextlib import suppress
 from pathlib import Path
 
 from famlab_vm import process
 from famlab_vm.errors import PrerequisiteMissing
+from famlab_vm.remove import remove_tree
 from famlab_vm.topology import Topology
 from famlab_vm.units import format_size
 
@@ -20,6 +22,7 @@ SHARED_MEMORY = Path("/dev/shm")
 # the memory is the default.
 ON_DISK = Path("/var/tmp")
 _PREFIX = "famlab-"
+_NAME = re.compile(_PREFIX + process.UUID)
 
 
 def free_bytes(directory: Path) -> int:
@@ -103,7 +106,7 @@ def memory_directory(lab_directory: Path) -> Path | None:
         return None
     target = link.readlink()
     # Nothing but what create_memory makes is ever removed.
-    if target.parent not in (SHARED_MEMORY, ON_DISK) or not target.name.startswith(_PREFIX):
+    if target.parent not in (SHARED_MEMORY, ON_DISK) or not _NAME.fullmatch(target.name):
         return None
     return target
 
@@ -111,13 +114,14 @@ def memory_directory(lab_directory: Path) -> Path | None:
 def remove_memory(lab_directory: Path) -> None:
     """Remove what create_memory made; without effect where it is gone already."""
     target = memory_directory(lab_directory)
-    if target is not None and target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
+    if target is not None:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            remove_tree(target)
     link = lab_directory / "memory"
     if link.is_symlink():
         link.unlink()
     elif link.is_dir():
-        shutil.rmtree(link)
+        remove_tree(link)
 
 
 def remove_strays(lab_directory: Path) -> list[int]:
@@ -129,5 +133,6 @@ def remove_strays(lab_directory: Path) -> list[int]:
     killed = process.kill_guests(lab_directory)
     for lab_uuid in uuids:
         for directory in outside_directories(lab_uuid):
-            shutil.rmtree(directory, ignore_errors=True)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                remove_tree(directory)
     return killed

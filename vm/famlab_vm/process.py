@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finding and killing the QEMU processes of guests without asking libvirt.
 
-A guest's QEMU is known by its gdb socket, a path below the guest's own directory that stands on
-its command line. So a reused process id is never hit, and a lab's guests are found even when the
-files that described them are gone.
+A guest's QEMU is known by its gdb socket, a path below the guest's own directory that stands on its
+command line; one that libvirt only asks what it can do, by its monitor's. So a reused process id is
+never hit, and a lab's guests are found even when the files that described them are gone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
-
-_LAB_UUID = re.compile(r"\bfamlab\.lab=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
+UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_LAB_UUID = re.compile(rf"\bfamlab\.lab=({UUID})\b")
+# Options of QEMU whose value is the socket.
+_SOCKETS = ("-gdb", "-qmp")
 
 
 def command_line(pid: int) -> list[str]:
@@ -32,7 +34,7 @@ def _is_guest(pid: int, directory: Path) -> bool:
     words = command_line(pid)
     prefix = f"unix:{directory}/".replace(",", ",,")
     return any(
-        word == "-gdb" and following.startswith(prefix)
+        word in _SOCKETS and following.startswith(prefix)
         for word, following in zip(words, words[1:], strict=False)
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -21,7 +20,6 @@ from famlab_vm import command
 from famlab_vm.command import CommandRunner
 from famlab_vm.domain import GuestFiles
 from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError
-from famlab_vm.remove import remove_tree
 from lab_support import Fake
 
 
@@ -242,26 +240,3 @@ def test_links_of_a_guest_are_not_followed(
         runner.pull("/etc/hostname", tmp_path / "back")
     assert not (tmp_path / "back").exists()
     assert list(files.exchange.iterdir()) == []
-
-
-def test_directories_without_write_permission_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is not root cannot empty such a directory; root here is told the same."""
-    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "link").symlink_to(tmp_path)
-    for path in ("a/b/c", "a/b"):
-        (tmp_path / path).chmod(0o555)
-    remove = shutil.rmtree
-
-    def strict(path: Path) -> None:
-        for parent, _, _ in os.walk(path):
-            if not os.stat(parent).st_mode & 0o200:
-                raise PermissionError(parent)
-        remove(path)
-
-    monkeypatch.setattr(shutil, "rmtree", strict)
-    tmp_path.chmod(0o750)
-    remove_tree(tmp_path / "a")
-    assert not (tmp_path / "a").exists()
-    assert tmp_path.stat().st_mode & 0o777 == 0o750

@@ -26,7 +26,7 @@ from famlab_vm.paths import run_directory as find_run_directory
 from famlab_vm.separate import in_child
 from famlab_vm.state import LabState, lab_names
 from famlab_vm.topology import Topology
-from lab_support import a_state
+from lab_support import FAKE_LAB, a_state
 
 
 def test_state_is_read_back(run_directory: Path) -> None:
@@ -171,13 +171,13 @@ def test_memory_in_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     lab.mkdir()
     monkeypatch.setattr(memory, "SHARED_MEMORY", shared)
     topology = Topology.load("two-bridges")
-    create_memory(topology, "some-uuid", lab)
+    create_memory(topology, FAKE_LAB, lab)
     for path in memory_files(topology, lab).values():
         assert path.resolve().parent.parent == shared
         assert path.stat().st_size == 4 << 30
         assert path.stat().st_blocks == 0
         assert path.stat().st_mode & 0o777 == 0o600
-    assert memory_directory(lab) == shared / "famlab-some-uuid"
+    assert memory_directory(lab) == shared / f"famlab-{FAKE_LAB}"
     remove_memory(lab)
     remove_memory(lab)
     assert list(shared.iterdir()) == []
@@ -198,15 +198,15 @@ def test_memory_elsewhere_if_shared_memory_is_small(
     monkeypatch.setattr(memory, "free_bytes", lambda path: 1 << 40 if path == roomy else 0)
     topology = Topology.load("one-device")
     lab = places["lab"]
-    create_memory(topology, "some-uuid", lab)
+    create_memory(topology, FAKE_LAB, lab)
     outside = memory_directory(lab)
-    assert outside == (None if place == "lab" else roomy / "famlab-some-uuid")
-    assert outside is None or outside in outside_directories("some-uuid")
+    assert outside == (None if place == "lab" else roomy / f"famlab-{FAKE_LAB}")
+    assert outside is None or outside in outside_directories(FAKE_LAB)
     assert (lab / "memory" / "mem0").stat().st_size == 4 << 30
     remove_memory(lab)
     monkeypatch.setattr(memory, "free_bytes", lambda _path: 1 << 20)
     with pytest.raises(PrerequisiteMissing, match="needs 4G"):
-        create_memory(topology, "some-uuid", lab)
+        create_memory(topology, FAKE_LAB, lab)
     assert not any(list(path.iterdir()) for path in places.values())
 
 

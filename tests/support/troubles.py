@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from famlab_vm import kernel_log
+
 _DAEMON = re.compile(r"\[(error|critical)\]|AddressSanitizer|ThreadSanitizer|runtime error:")
 
 
@@ -19,9 +21,6 @@ def _without(lines: Iterable[str], expected: Iterable[str]) -> list[str]:
 def in_kernel_log(text: str, expected: Iterable[str] = ()) -> list[str]:
     """The lines of a dmesg or console text in which a kernel complains, without those that match an
     expected pattern."""
-    # The plug-in is loaded before pytest knows where to find vm/.
-    from famlab_vm import kernel_log
-
     return _without(kernel_log.complaints(text), expected)
 
 

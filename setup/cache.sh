@@ -29,7 +29,7 @@ export FAMLAB_CACHE FAMLAB_START FAMLAB_LOG
 # All that is ever made in the cache, hence all that setup/clean-cache.sh removes: kinds of entries,
 # what serves them, and what vm/ remembers there.
 readonly cache_kinds=(tree lint-tree kernel image-base image)
-readonly cache_parts=("${cache_kinds[@]}" tmp locks logs ccache accelerator libvirt)
+readonly cache_parts=("${cache_kinds[@]}" tmp locks logs ccache tidy accelerator libvirt)
 readonly cache_mark='# The cache of famlab.'
 
 say() {

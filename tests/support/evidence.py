@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from support import paths, troubles
+from support import history, paths, timeline, troubles
 
 
 @dataclass
@@ -28,8 +28,9 @@ class Testimony:
     console: str = ""
     kernel_log: str = ""
     daemon_log: str = ""
-    # Seconds since the host has booted, when it was asked; None if it was not.
+    # What its clocks showed when it was asked, see history.clock_seen(); None if it was not.
     uptime: float | None = None
+    wall: float | None = None
     # How it died or fell silent although no test asked for that; empty if it did not.
     death: str = ""
 
@@ -55,12 +56,19 @@ class Folder:
     # (host, pattern of the lines of its kernel that the test provokes)
     kernel_trouble_expected: list[tuple[str, str]] = field(default_factory=list)
     daemon_errors_expected: list[str] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
 
     def open(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True)
         self._write_repro()
+        history.begin(self.path, self.node_id)
+
+    def close(self, failed: bool) -> None:
+        """The test is over: what was recorded is made readable."""
+        history.end()
+        (self.path / "history.log").write_text(history.text(history.load(self.path / history.FILE)))
+        if failed:
+            timeline.render(self.path)
 
     def _write_repro(self) -> None:
         suite = os.environ.get(paths.SUITE) or self.node_id.partition("/")[0]
@@ -85,22 +93,20 @@ class Folder:
             with (self.path / name).open("a") as file:
                 file.write(text if text.endswith("\n") else text + "\n")
 
-    def record(self, host: str, argv: Sequence[str], outcome: str, output: str = "") -> None:
-        """One line of history: when, on which host, which command, what came of it."""
-        elapsed = time.monotonic() - self.started
-        self.append("history.log", f"{elapsed:8.3f} {host}: {shlex.join(argv)} -> {outcome}")
-        if output:
-            indented = "\n".join(f"           | {line}" for line in output.splitlines()[:40])
-            self.append("history.log", indented)
-
     def take(self, witness: Witness) -> list[str]:
         """Stores what a host has logged since; returns what the test must answer for."""
+        asked = time.monotonic()
         said = witness.testify()
+        history.clock_seen(witness.name, said.uptime, said.wall, asked)
+        # A guest that cannot be asked has a console still.
+        history.kernel(witness.name, said.kernel_log or said.console)
+        history.daemon(witness.name, said.daemon_log)
         self.append(f"{witness.name}.console.log", said.console)
         self.append(f"{witness.name}.dmesg.log", said.kernel_log)
         self.append(f"{witness.name}.famfsd.log", said.daemon_log)
         complaints = []
         if said.death:
+            history.fault(witness.name, "found dead", said.death)
             complaints.append(f"{witness.name}: {said.death}")
         expected = [
             pattern for host, pattern in self.kernel_trouble_expected if host == witness.name
@@ -149,7 +155,7 @@ class Court:
         try:
             return self.folder.take(witness)
         except Exception as error:  # evidence must never hide what the test itself says
-            self.folder.append("history.log", f"{witness.name}: no testimony: {error!r}")
+            history.note(witness.name, "cannot be asked", repr(error))
             return [f"{witness.name}: it cannot be asked: {error!r}"]
 
     def _hear_each(self, witnesses: Sequence[Witness]) -> None:
@@ -162,10 +168,6 @@ class Court:
         self._hear_each(self.witnesses)
         complaints, self._complaints = self._complaints, []
         return complaints
-
-    def record(self, host: str, argv: Sequence[str], outcome: str, output: str = "") -> None:
-        if self.folder is not None:
-            self.folder.record(host, argv, outcome, output)
 
 
 # One per process: pytest runs one test at a time.

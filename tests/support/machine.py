@@ -8,6 +8,7 @@ daemons, its own mount point, the shared memory a common file. The lab's guests 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from support import paths
-from support.evidence import Testimony, Witness, court
+from support import history, paths
+from support.evidence import Testimony, Witness
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,9 @@ def _display(argv: Sequence[str]) -> str:
     return " ".join(argv)
 
 
-def conclude(outcome: Outcome, check: bool) -> Outcome:
-    """Notes a command in the history of the test; raises if it failed and must not."""
-    court.record(
-        outcome.host,
-        outcome.argv,
+def conclude(command: history.Command, outcome: Outcome, check: bool) -> Outcome:
+    """Notes the end of a command in the history of the test; raises if it failed and must not."""
+    command.end(
         str(outcome.returncode),
         outcome.text if len(outcome.stdout) < 4096 else f"({len(outcome.stdout)} bytes)",
     )
@@ -122,6 +121,7 @@ class LocalHost:
         check: bool = True,
         input: bytes | None = None,
     ) -> Outcome:
+        command = history.Command(self.name, argv)
         try:
             done = subprocess.run(
                 argv,
@@ -134,12 +134,12 @@ class LocalHost:
                 cwd=self.directory,
             )
         except subprocess.TimeoutExpired as error:
-            court.record(self.name, list(argv), f"no end after {timeout} s")
+            command.end(f"no end after {timeout} s")
             raise AssertionError(
                 f"{self.name}: no end after {timeout} s: {_display(argv)}"
             ) from error
         outcome = Outcome(self.name, tuple(argv), done.returncode, done.stdout, done.stderr)
-        return conclude(outcome, check)
+        return conclude(command, outcome, check)
 
     def ask(self, argv: Sequence[str]) -> tuple[int, str]:
         done = subprocess.run(
@@ -156,7 +156,7 @@ class LocalHost:
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Starts a command that goes on beside the test; its output is a pipe."""
-        court.record(self.name, list(argv), "started")
+        history.note(self.name, "starts", shlex.join(argv))
         return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -174,11 +174,12 @@ class LocalHost:
             inode = log.stat().st_ino  # a daemon that returns renames the log of the one before
             text += content[self._log_seen.get(inode, 0) :].decode(errors="replace")
             self._log_seen[inode] = len(content)
-        return Testimony(daemon_log=text)
+        return Testimony(daemon_log=text, wall=history.local_time())
 
     def control(self, path: str) -> bytes:
         """GET on the control socket of this host's one daemon; the body of the answer."""
         [address] = self.run_directory.glob("*/sock")
+        command = history.Command(self.name, ["GET", path])
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(10)
             connection.connect(str(address))
@@ -188,7 +189,7 @@ class LocalHost:
                 answer += block
         head, _, body = answer.partition(b"\r\n\r\n")
         code = head.split(b" ", 2)[1]
-        court.record(self.name, ["GET", path], code.decode(), body.decode(errors="replace"))
+        command.end(code.decode(), body.decode(errors="replace"))
         assert code == b"200", f"{self.name}: GET {path}: {head.decode()}"
         return body
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from support import paths, skips
+from support import history, paths, skips, timeline
 from support.verdict import Exit
 
 VERDICT = "verdict.json"
@@ -151,6 +151,9 @@ class Outcomes:
             session.exitstatus = verdict.judge()
         verdict.exit_status = int(session.exitstatus)
         verdict.save(paths.results_directory())
+        history.merge(paths.results_directory())
+        if verdict.judge() in (Exit.FAILED, Exit.NOT_JUDGED):
+            timeline.render(paths.results_directory())
         report = session.config.getoption("xmlpath", None)
         if report and Path(report).exists():
             tell_apart(Path(report))

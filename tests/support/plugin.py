@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from support import leaks, outcomes, paths, results, skips, verdict, workers
+from support import history, leaks, outcomes, paths, results, skips, verdict, workers
 from support.evidence import Folder, court
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -107,6 +107,14 @@ def _folder_of(item: pytest.Item) -> Folder:
     )
 
 
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, None]:
+    yield
+    if court.folder is not None:
+        folder, court.folder = court.folder, None
+        folder.close(item.stash.get(_FAILED, False))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     court.folder = _folder_of(item)
@@ -132,7 +140,6 @@ def pytest_runtest_teardown(
         for drop in court.on_harm:
             drop()
         complaints += court.hear_all()
-    court.folder = None
     base: frozenset[leaks.Leak] = item.stash.get(_LEAK_BASE, leaks.NOTHING)
     left = leaks.current() - base
     problems = [f"logged during this test: {line}" for line in complaints]
@@ -180,6 +187,7 @@ def pytest_runtest_makereport(
         report.longrepr = "\n".join([*filter(None, [report.longreprtext]), *problems])
     if report.failed:
         _look_for_obstacle(item, call, report)
+    history.phase(str(report.when), report.duration, report.outcome)
     item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
     if report.failed and report.longreprtext:
         folder = paths.results_directory() / paths.folder_name(item.nodeid)

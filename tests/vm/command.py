@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from famlab_vm.console import Console
-from support import paths, plugin
+from support import history, paths, plugin
 from support.evidence import Testimony, court
 from vm.labs import run_directory, share
 
@@ -26,6 +26,7 @@ def share_of(verb: str) -> list[str]:
 def famlab(
     *words: str, timeout: float = 120, **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
+    command = history.Command("famlab", words)
     done = subprocess.run(
         [str(FAMLAB), *words, *share_of(words[0])],
         env={**os.environ, **environment},
@@ -35,7 +36,7 @@ def famlab(
         check=False,
     )
     text = (done.stdout + done.stderr).decode(errors="replace")
-    court.record("famlab", list(words), str(done.returncode), text)
+    command.end(str(done.returncode), text)
     return done
 
 

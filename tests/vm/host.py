@@ -10,19 +10,21 @@ from pathlib import Path
 from famlab_vm import Machine as Guest
 from famlab_vm.errors import AgentError, CommandTimeout, LabStateError
 from famlab_vm.machine import DaxDevice
+from support import history
 from support.evidence import Testimony, court
 from support.machine import Outcome, conclude
 from vm.patience import PATIENCE
 
 # One round trip for all that a host has to say: the time since boot, the new lines of its kernel's
 # log, then each log of a daemon after its inode and the time when that was made: an inode comes
-# back with another file.
+# back with another file. Before it comes a file that is written now, for the time that it is there.
 _GATHER = """\
 read -r up _ </proc/uptime
 echo "$up"
 dmesg | tail -n +"$1"
+: >/run/now
 for log in /run/famfs/*/famfsd.log*; do
-    [ -e "$log" ] && echo && stat -c "=== %i %w" "$log" && cat "$log"
+    [ -e "$log" ] && echo && stat -c "=== %i %w %.Y" /run/now "$log" && cat "$log"
 done
 true
 """
@@ -64,13 +66,14 @@ class LabHost:
         check: bool = True,
         input: bytes | None = None,
     ) -> Outcome:
+        command = history.Command(self.name, argv)
         try:
             done = self.guest.run(argv, timeout=timeout * PATIENCE, input=input)
         except (CommandTimeout, AgentError, LabStateError) as error:
-            court.record(self.name, list(argv), repr(error))
+            command.end(repr(error))
             raise
         outcome = Outcome(self.name, tuple(argv), done.returncode, done.stdout, done.stderr)
-        return conclude(outcome, check)
+        return conclude(command, outcome, check)
 
     def ask(self, argv: Sequence[str]) -> tuple[int, str]:
         done = self.guest.run(argv, timeout=60 * PATIENCE)
@@ -95,31 +98,31 @@ class LabHost:
     def kill(self) -> None:
         """Power loss."""
         self._hear()
-        court.record(self.name, ["(kill)"], "")
+        history.fault(self.name, "kill")
         self.guest.kill()
         self.state = State.GONE
 
     def panic(self) -> None:
         """Its kernel panics."""
         self._hear()
-        court.record(self.name, ["(panic)"], "")
+        history.fault(self.name, "panic")
         self.state = State.GONE
         self.guest.panic()
 
     def pause(self) -> None:
         """Its processors and its clock stand still."""
-        court.record(self.name, ["(pause)"], "")
         self.guest.pause()
+        history.fault(self.name, "pause")
         self.state = State.PAUSED
 
     def resume(self) -> None:
-        court.record(self.name, ["(resume)"], "")
+        history.fault(self.name, "resume")
         self.guest.resume()
         self.state = State.RUNNING
 
     def machine_check(self, address: int) -> None:
         """A processor reports that memory at a physical address is lost."""
-        court.record(self.name, ["(machine check)", hex(address)], "")
+        history.fault(self.name, "machine check", hex(address))
         self.guest.machine_check(address)
 
     # What becomes of it.
@@ -131,11 +134,13 @@ class LabHost:
     def restarts(self) -> None:
         """To be called before it boots again, whatever its state."""
         self._hear()
-        court.record(self.name, ["(restart)"], "")
+        history.fault(self.name, "restart")
+        history.boot(self.name)
         self.state = State.STARTING
 
     def has_booted(self) -> None:
         """It is ready: what was known of an earlier boot is void."""
+        history.ready(self.name)
         self._forget_boot()
         self.state = State.RUNNING
 
@@ -173,7 +178,9 @@ class LabHost:
         uptime, _, said.kernel_log = log.partition("\n")
         said.uptime = float(uptime)
         self._kernel_lines_seen += len(said.kernel_log.splitlines())
-        for log in logs:
-            made, _, content = log.partition("\n")
+        for now, log in zip(logs[::2], logs[1::2]):
+            said.wall = float(now.split()[-1])  # guests have no time zone
+            head, _, content = log.partition("\n")
+            made = head.rpartition(" ")[0]
             said.daemon_log += content[self._logs_seen.get(made, 0) :]
             self._logs_seen[made] = len(content)

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import pytest
 from famlab_vm import Artifacts, Connection, Lab, Topology
 from famlab_vm.machine import DaxDevice
-from support import paths, plugin, programs
+from support import history, paths, plugin, programs
 from support.evidence import court
 from support.skips import missing_feature
 from vm.host import LabHost, State
@@ -159,6 +159,7 @@ class LabKeeper:
         plugin.adopt(started.shared_memory)
         for host in started.hosts:
             court.call(host)
+            history.boot(host.name)
         try:
             lab.up(timeout=timeout * PATIENCE, keep=True)  # kept until its consoles are read
         except BaseException:

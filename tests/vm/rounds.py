@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from famfs_verbs import MEBI, Famfs, random_bytes, sha256
-from support import programs
+from support import history, programs
 from support.evidence import court
 from vm.cluster import Cluster
 from vm.host import State
@@ -154,7 +154,7 @@ class Rounds:
         master = self.cluster.master
         victims = self._chance.sample(hosts, self._chance.choice((1, 1, 1, 2, len(hosts))))
         ways = {famfs.name: self._chance.choice(("host", "daemon")) for famfs in victims}
-        court.record("round", [str(number), *(f"{name}:{way}" for name, way in ways.items())], "")
+        history.note("", f"round {number}", " ".join(f"{name}:{way}" for name, way in ways.items()))
         master.mkdir(f"r{number}")
         steps = self._steps.of_round(number, MORE_STEPS_THAN_ARE_DONE)
         if self._cut_off is not None:

@@ -11,7 +11,7 @@ from typing import Self
 
 from famfs_verbs import Famfs
 from famlab_vm.errors import FamlabError
-from support.evidence import court
+from support import history
 from vm.host import LabHost
 from vm.patience import PATIENCE
 
@@ -25,7 +25,7 @@ class Running:
         self._text = ""
         self._ended = False
         self._changed = threading.Condition()
-        court.record(host.name, self.argv, "started")
+        self._command = history.Command(host.name, self.argv)
         self._thread = threading.Thread(target=self._run, args=(input,))
         self._thread.start()
 
@@ -35,6 +35,7 @@ class Running:
             self.returncode = done.returncode
         except FamlabError as error:
             self._collect("err", f"({error})\n".encode())
+        self._command.end(str(self.returncode), self._text)
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -70,7 +71,6 @@ class Running:
             self._changed.wait_for(lambda: self._ended, timeout * PATIENCE)
         assert self._ended, f"{self}: does not end"
         self._thread.join()
-        court.record(self.host.name, self.argv, str(self.returncode), self._text[-4000:])
         return self.returncode
 
     def __str__(self) -> str:

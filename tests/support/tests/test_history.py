@@ -70,7 +70,7 @@ class Time:
 def clock(monkeypatch: pytest.MonkeyPatch) -> type[Time]:
     monkeypatch.setattr(Time, "now", 1000.0)
     monkeypatch.setattr(history._recorder, "clocks", {})
-    monkeypatch.setattr(history.time, "monotonic", lambda: Time.now)
+    monkeypatch.setattr(time, "monotonic", lambda: Time.now)
     return Time
 
 

@@ -47,7 +47,9 @@ class Lane:
     def rows(self) -> int:
         return max(1, len(self._row_ends))
 
-    def bar(self, kind: str, start: float, end: float, left: float, width: float, title: str) -> None:
+    def bar(
+        self, kind: str, start: float, end: float, left: float, width: float, title: str
+    ) -> None:
         """Adds a bar from `start` to `end` (seconds) in the first row that is free."""
         for row, busy_until in enumerate(self._row_ends):
             if busy_until <= start:
@@ -113,7 +115,8 @@ class _Builder:
             self._command(start, self._first + self._length, "begins, and no end was seen", "")
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._first + wall))
         lanes = [self._lanes[name] for name in sorted(self._lanes, key=_natural)]
-        return Page(title, began, self._length, lanes, sorted(self._lines, key=lambda line: line.seconds))
+        lines = sorted(self._lines, key=lambda line: line.seconds)
+        return Page(title, began, self._length, lanes, lines)
 
     def _percent(self, seconds: float) -> float:
         return round(100 * seconds / self._length, 4)
@@ -186,8 +189,10 @@ def render(folder: Path) -> Path:
     test = str(clock.get("test", ""))
     page = _Builder(events, of_run=not test).page(test or folder.resolve().name, clock["wall"])
     loader = jinja2.FileSystemLoader(paths.TESTS / "support")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # fmt: skip
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
     target = folder / FILE
     target.write_text(environment.get_template("timeline.html.j2").render(page=page))
     return target

@@ -12,6 +12,19 @@ override export FAMFS_BIN := $(abspath $(FAMFS_BIN))
 # A plain name that is no file here is looked up in PATH.
 override export QEMU := $(if $(findstring /,$(QEMU))$(wildcard $(QEMU)),$(abspath $(QEMU)),$(QEMU))
 
+# Everything says what it does, and how long that has taken.
+export NINJA_STATUS = [famlab %es] compile: step %f of %t:$(space)
+empty :=
+space := $(empty) $(empty)
+say = @bash -c '. setup/cache.sh && say "$$@"' make $(1)
+
+# What was compiled once, in whatever clone, is not compiled again.
+CACHE := $(or $(FAMLAB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/famlab)
+export CCACHE_DIR ?= $(CACHE)/ccache
+export CCACHE_BASEDIR = $(CURDIR)
+export CCACHE_NOHASHDIR = true
+export CCACHE_SLOPPINESS = pch_defines,time_macros
+
 # How the programs and unit tests of `make test` are compiled, and where.
 SANITIZE ?= address
 SANITIZERS = address thread none
@@ -26,7 +39,7 @@ define compile
 @test -e $(1)/build.ninja && test "$$(sed -n s/^CMAKE_HOME_DIRECTORY:INTERNAL=//p \
 	$(1)/CMakeCache.txt)" -ef daemon || { rm -rf $(1) && \
 	cmake --log-level=WARNING -S daemon -B $(1) -G Ninja $(3) >/dev/null; }
-@ninja --quiet -C $(1) $(2)
+@ninja -C $(1) $(2)
 endef
 
 define HELP
@@ -63,16 +76,20 @@ endef
 host: need-build
 	$(call compile,build/host,all)
 
-# Tests of the sources and of an installation use the programs as they are installed.
 test: export ASAN_OPTIONS = abort_on_error=1:detect_leaks=1
 test: export UBSAN_OPTIONS = print_stacktrace=1
 test: export TSAN_OPTIONS = halt_on_error=1
-test: famfs-bin need-test host
-	$(if $(filter none,$(SANITIZE)),,$(call compile,$(TESTED),all,-DFAMFS_SANITIZE=$(SANITIZE) \
-		-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 -DFAMFS_BIN_DIR=$(CURDIR)/$(TESTED)/bin))
-	@ninja --quiet -C $(TESTED) unit-tests
+test: famfs-bin need-test $(if $(filter none,$(SANITIZE)),host)
+	$(call say,test: compiling with SANITIZE=$(SANITIZE))
+	$(if $(filter none,$(SANITIZE)),@ninja -C $(TESTED) unit-tests,$(call \
+		compile,$(TESTED),all unit-tests,-DFAMFS_SANITIZE=$(SANITIZE) \
+		-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O0 -g1" -DFAMFS_BIN_DIR=$(CURDIR)/$(TESTED)/bin))
+	$(call say,test: unit tests of daemon/)
 	@ctest --test-dir $(TESTED) --output-on-failure --progress -j$$(nproc)
-	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider -c pyproject.toml vm/tests tests/support/tests
+	$(call say,test: tests of vm/ and of what the suites stand on)
+	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider -c pyproject.toml -n $$(nproc) \
+		vm/tests tests/support/tests
+	$(call say,test: tests/host)
 	@$(if $(FAMFS_BIN)$(filter none,$(SANITIZE)),,FAMFS_BIN=$(CURDIR)/$(TESTED)/bin )tests/run host
 
 test-vm: famfs-bin lab guest-tests

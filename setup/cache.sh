@@ -78,9 +78,9 @@ cache_adopt() {
     local tag=$FAMLAB_CACHE/CACHEDIR.TAG name names allowed
     ! grep -qsxF -- "$cache_mark" "$tag" || return 0
     mapfile -d '' -t names < <(find "$FAMLAB_CACHE" -mindepth 1 -maxdepth 1 -printf '%f\0' 2>/dev/null)
-    # Before the first entry there can only be what vm/ has left. With a tag there, it is a cache
+    # Before the first entry there can only be what vm/ and compilers have left. With a tag there, it is a cache
     # without the mark, or another run that starts now.
-    allowed=' lost+found accelerator libvirt '
+    allowed=' lost+found accelerator libvirt ccache '
     [ ! -e "$tag" ] || allowed+="CACHEDIR.TAG ${cache_parts[*]} "
     for name in "${names[@]}"; do
         [[ $allowed == *" $name "* ]] || die 2 cache "FAMLAB_CACHE=$FAMLAB_CACHE holds $name, which" \

@@ -27,7 +27,7 @@ USAGE
 }
 
 # Every name below exists in Debian 12 and in Debian 13.
-readonly build=(cmake g++ libcli11-dev libcpp-httplib-dev libdaxctl-dev libfmt-dev libfuse3-dev
+readonly build=(ccache cmake g++ libcli11-dev libcpp-httplib-dev libdaxctl-dev libfmt-dev libfuse3-dev
     libgmock-dev libgtest-dev libsodium-dev libspdlog-dev libyaml-cpp-dev make ninja-build
     pkg-config zlib1g-dev)
 readonly package=(dpkg-dev fakeroot file help2man)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from famfs_verbs import Famfs
 from host.cluster import DEVICE_SIZE, MEMORIES, Cluster
-from support import paths, programs, verdict
+from support import pairwise, paths, programs, selection, verdict
 from support.skips import missing_feature
 
 
@@ -26,6 +26,25 @@ def pytest_configure(config: pytest.Config) -> None:
         verdict.refuse(problem)
     if not Path("/dev/fuse").exists():
         verdict.refuse("/dev/fuse is not there: the host suite mounts real file systems")
+
+
+def _place(item: pytest.Item) -> dict[str, str]:
+    spec = getattr(item, "callspec", None)
+    found = {name: str(value) for name, value in (spec.params if spec is not None else {}).items()}
+    return {"contract": str(item.path), "test": item.nodeid.partition("[")[0], **found}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out, unless FULL=1, all but a choice: each test once with each value of what is its
+    own, and each file of tests with both backends.
+    """
+    if selection.of_all(config):
+        return
+    meetings = [pairwise.meetings(_place(item), ("contract", "backend"), ("test",)) for item in items]
+    chosen = [items[index] for index in pairwise.choose(meetings)]
+    left = set(items) - set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = chosen
 
 
 @pytest.fixture

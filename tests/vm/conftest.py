@@ -24,7 +24,7 @@ from famfs_verbs import Famfs
 from famlab_vm import Artifacts, Connection
 from famlab_vm.errors import AgentError, BootError, PrerequisiteMissing
 from famlab_vm.machine import DaxDevice
-from support import plugin, programs, shard, verdict
+from support import plugin, programs, selection, shard, verdict
 from support.evidence import court
 from vm import covered
 from vm.cluster import Cluster
@@ -78,11 +78,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("shape", wanted or [None], ids=str, indirect=False, scope="function")
 
 
-def chosen_by_name(config: pytest.Config) -> bool:
-    """Whether somebody asks for certain tests, and then means all of them."""
-    return bool(config.option.keyword or any("::" in word for word in config.args))
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what the overrides exclude and, unless FULL=1, all but a choice; puts tests that
     share a lab and a mount side by side.
@@ -91,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     rest = [item for item in items if shapes_of[item] is not None]
     few = covered.choose(rest)
     config.stash[_COVERED] = covered.table(rest, few)
-    if os.environ.get("FULL") != "1" and not chosen_by_name(config):
+    if not selection.of_all(config):
         rest = few
     order: dict[object, int] = {}
     for item in rest:

@@ -9,6 +9,7 @@ than 1 MiB a second. Data, output and status travel through the exchange directo
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -57,7 +58,14 @@ class Agent:
             )
         except libvirt.libvirtError as error:
             raise AgentError(f"{self._host}: the guest agent: {error}") from error
-        pid: int = json.loads(answer)["return"]["pid"]
+        # It is the guest that answers.
+        try:
+            pid = json.loads(answer)["return"]["pid"]
+        except (ValueError, KeyError, TypeError):
+            pid = None
+        if type(pid) is not int:
+            found = reprlib.repr(answer)
+            raise AgentError(f"{self._host}: the guest agent: found {found}; allowed: a process id")
         return pid
 
     def kill_tree(self, pid: int) -> int:

@@ -9,13 +9,14 @@ is an event.
 
 from __future__ import annotations
 
-import contextlib
 import os
+import re
 import select
 import shutil
 import time
 import uuid as uuid_module
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,11 +24,14 @@ from typing import IO
 from famlab_vm import process
 from famlab_vm.agent import Spawner
 from famlab_vm.domain import GuestFiles
-from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError
+from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError, OutputLimit
 from famlab_vm.follow import Watch
 from famlab_vm.kernel_log import is_panic
 from famlab_vm.paths import hint
 from famlab_vm.remove import remove_tree
+from famlab_vm.transfer import LARGEST, Owner, copy_in, copy_out, make_directory, make_file
+from famlab_vm.units import format_size
+from famlab_vm.untrusted import open_file
 
 # Where the exchange directory is in the guest.
 MOUNTED = "/run/famlab/exchange"
@@ -47,7 +51,12 @@ fi
 echo $? >"$directory/status"
 """
 
+# How much a command may write, in bytes.
+MOST_OUTPUT = 1 << 30
+
 _BLOCK = 1 << 20
+# More bytes than the words have that announce a panic.
+_LONGEST_PANIC = 100
 
 Sink = Callable[[str, bytes], None]
 
@@ -78,22 +87,24 @@ class CommandRunner:
     def run(
         self, args: Sequence[str], *, timeout: float | None = None, check: bool = False,
         stdin: bytes | IO[bytes] | None = None, sink: Sink | None = None,
+        most_output: int = MOST_OUTPUT,
     ) -> CommandResult:
         """Run a command to its end.
 
         With `sink`, output goes to it as it comes (stream name, bytes) and not into the result.
         After `timeout` seconds the command and its descendants are killed and CommandTimeout is
-        raised. With `check`, a status other than 0 raises CommandFailed. Raises AgentError if the
-        command could not be started, and LabStateError if the guest went away meanwhile.
+        raised; after `most_output` bytes OutputLimit. With `check`, a status other than 0 raises
+        CommandFailed. Raises AgentError if the command could not be started, and LabStateError if
+        the guest went away meanwhile or gives a status that is none.
         """
         collected: dict[str, list[bytes]] = {"out": [], "err": []}
 
         def collect(stream: str, data: bytes) -> None:
             collected[stream].append(data)
 
-        with _Job(self._files.exchange) as job:
+        with _Job(self._files) as job:
             job.put_input(stdin)
-            status = self._execute(job, args, timeout, sink or collect)
+            status = self._execute(job, args, timeout, sink or collect, most_output)
         result = CommandResult(
             tuple(args), status, b"".join(collected["out"]), b"".join(collected["err"])
         )
@@ -106,7 +117,7 @@ class CommandRunner:
         return result
 
     def _execute(
-        self, job: _Job, args: Sequence[str], timeout: float | None, sink: Sink
+        self, job: _Job, args: Sequence[str], timeout: float | None, sink: Sink, most_output: int
     ) -> int:
         deadline = None if timeout is None else time.monotonic() + timeout
         with (
@@ -115,21 +126,28 @@ class CommandRunner:
         ):
             pid = self._spawner.spawn(["sh", "-c", _SCRIPT, "famlab", MOUNTED, job.name, *args])
             try:
-                return self._wait(job, watch, alive, deadline, sink)
+                return self._wait(job, watch, alive, deadline, sink, most_output)
             except LabStateError:
-                raise
+                raise  # there is nothing left to kill
             except BaseException:
                 # Ctrl-C, a timeout, a sink that fails: the command does not run on unwatched.
                 self._spawner.kill_tree(pid)
                 raise
 
     def _wait(
-        self, job: _Job, watch: Watch, alive: _Alive, deadline: float | None, sink: Sink
+        self, job: _Job, watch: Watch, alive: _Alive, deadline: float | None, sink: Sink,
+        most_output: int,
     ) -> int:
+        left_output = most_output
         while True:
             watch.drain()
             status = job.status()
-            job.give_output(sink)
+            left_output -= job.give_output(sink, left_output + 1)
+            if left_output < 0:
+                raise OutputLimit(
+                    f"{self._host}: the command wrote more than {format_size(most_output)} and was "
+                    "killed"
+                )
             if status is not None:
                 return status
             alive.check()
@@ -141,98 +159,136 @@ class CommandRunner:
     def push(self, local: Path, remote: str, *, timeout: float | None = None) -> None:
         """Copy a file or directory of this machine into the guest, with permission bits.
 
-        `remote` is a new name, or a directory to copy into.
+        `remote` is a new name, or a directory to copy into. Raises as run() does; LabStateError for
+        a FIFO, socket or device; OSError.
         """
         name = local.name if local.name not in ("", "..") else local.resolve().name
-        with _Job(self._files.exchange) as job:
-            if local.is_dir():
-                shutil.copytree(local, job.payload / name, symlinks=True)
-            else:
-                shutil.copy(local, job.payload / name)
+        with _Job(self._files) as job:
+            copy_in(local, name, job.payload, job.owner)
             self.run(
                 ["cp", "-r", "--preserve=mode", "--", f"{job.payload_in_guest}/{name}", remote],
                 timeout=timeout, check=True,
             )
 
-    def pull(self, remote: str, local: Path, *, timeout: float | None = None) -> None:
+    def pull(
+        self, remote: str, local: Path, *, timeout: float | None = None, largest: int = LARGEST
+    ) -> None:
         """Copy a file or directory of the guest to this machine, links replaced by their content.
 
-        `local` is a new name, or a directory to copy into.
+        `local` is a new name, or a directory to copy into. Set-user-id, set-group-id and sticky
+        bits are dropped. Raises as run() does; LabStateError for a FIFO, socket or device, for more
+        than `largest` bytes, and beyond the other limits of transfer.py; OSError.
         """
-        with _Job(self._files.exchange) as job:
+        with _Job(self._files) as job:
             self.run(
                 ["cp", "-rL", "--preserve=mode", "--", remote, f"{job.payload_in_guest}/data"],
                 timeout=timeout, check=True,
             )
+            job.withdraw()
             target = local / Path(remote).name if local.is_dir() else local
-            _take(job.payload / "data", target)
-
-
-def _take(source: Path, target: Path) -> None:
-    """Copy a file or tree that a guest has put into its exchange directory, with permission bits.
-
-    A link there would lead to a place on this machine that the guest chose, so none is taken.
-    """
-    inside = [Path(parent) / name for parent, *names in os.walk(source) for name in sum(names, [])]
-    for path in (source.parent, source, *inside):
-        if path.is_symlink():
-            raise LabStateError(f"{path}: found a link; allowed: what cp -rL leaves")
-    if source.is_dir():
-        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
-    else:
-        shutil.copy(source, target, follow_symlinks=False)
+            copy_out("data", job.payload, Path(f"{self._host}:{remote}"), target, largest)
 
 
 class _Job:
-    """The directory of one command in the exchange directory; removed at the end."""
+    """The directory of one command in the exchange directory; removed at the end.
 
-    def __init__(self, exchange: Path) -> None:
+    The guest may put anything in its place, so it is reached by its descriptor alone.
+    """
+
+    def __init__(self, files: GuestFiles) -> None:
         self.name = uuid_module.uuid4().hex
-        self.directory = exchange / self.name
-        # Files that are pushed or pulled: apart from the streams, whose names they may have.
-        self.payload = self.directory / "files"
+        self._directory_of_guest = files.directory
+        self._place = files.exchange / self.name
         self.payload_in_guest = f"{MOUNTED}/{self.name}/files"
+        self._descriptors = ExitStack()
         self._outputs: dict[str, IO[bytes]] = {}
 
     def __enter__(self) -> _Job:
-        self.directory.mkdir(mode=0o700)
-        self.payload.mkdir(mode=0o700)
-        for stream in ("out", "err"):
-            # Kept open: the guest cannot replace what is read here by something else.
-            self._outputs[stream] = (self.directory / stream).open("xb+", buffering=0)
+        with ExitStack() as made:
+            made.callback(self._remove)
+            exchange = self._open(os.open(self._place.parent, os.O_RDONLY | os.O_DIRECTORY))
+            # QEMU serves the directory as its owner, and has to be able to use what is made in it.
+            self.owner = Owner.of(exchange)
+            self._descriptor = self._open(make_directory(self.name, exchange, self.owner))
+            # Files that are pushed or pulled: apart from the streams, whose names they may have.
+            self.payload = self._open(make_directory("files", self._descriptor, self.owner))
+            for stream in ("out", "err"):
+                # Kept open: the guest cannot replace what is read here by something else.
+                descriptor = make_file(stream, self._descriptor, self.owner)
+                self._outputs[stream] = self._descriptors.enter_context(
+                    open(descriptor, "rb", buffering=0)
+                )
+            made.pop_all()
         return self
 
+    def _open(self, descriptor: int) -> int:
+        self._descriptors.callback(os.close, descriptor)
+        return descriptor
+
     def __exit__(self, *_: object) -> None:
-        for output in self._outputs.values():
-            output.close()
-        with contextlib.suppress(OSError):  # `down` may be removing it
-            remove_tree(self.directory)
+        self._remove()
+
+    def _remove(self) -> None:
+        self._descriptors.close()
+        with suppress(OSError):  # `down` may be removing it
+            self.withdraw()
+            try:
+                remove_tree(self._place)
+            except NotADirectoryError:  # what the guest has put in its place
+                self._place.unlink()
+
+    def withdraw(self) -> None:
+        """Move the directory to where the guest cannot reach it. Raises OSError."""
+        place = self._directory_of_guest / f"job-{self.name}"
+        if self._place != place:
+            os.rename(self._place, place)
+            self._place = place
+
+    @property
+    def directory(self) -> Path:
+        """The directory, by a name that leads there whatever the guest does."""
+        return Path(f"/proc/self/fd/{self._descriptor}")
 
     def put_input(self, stdin: bytes | IO[bytes] | None) -> None:
         """Store what the command will read."""
-        with (self.directory / "in").open("xb") as target:
+        with open(make_file("in", self._descriptor, self.owner), "wb") as target:
             if isinstance(stdin, bytes):
                 target.write(stdin)
             elif stdin is not None:
                 shutil.copyfileobj(stdin, target, _BLOCK)
 
-    def give_output(self, sink: Sink) -> None:
-        """Give to `sink` what the command has written since the last call."""
+    def give_output(self, sink: Sink, most: int) -> int:
+        """Give to `sink` what the command has written since the last call, to `most` bytes.
+
+        Returns its size. No more than there was when it is called: a guest can write faster than
+        this reads.
+        """
+        given = 0
         for stream, output in self._outputs.items():
-            while data := output.read(_BLOCK):
+            left = min(os.fstat(output.fileno()).st_size - output.tell(), most - given)
+            while left > 0 and (data := output.read(min(left, _BLOCK))):
                 sink(stream, data)
+                left -= len(data)
+                given += len(data)
+        return given
 
     def status(self) -> int | None:
-        """Return the command's exit status, or None while it runs."""
+        """Return the command's exit status, or None while it runs. Raises LabStateError."""
+        shown = self._place / "status"
         try:
-            descriptor = os.open(self.directory / "status", os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = open_file("status", self._descriptor, shown)
         except FileNotFoundError:
             return None
         try:
             text = os.read(descriptor, 16)
         finally:
             os.close(descriptor)
-        return int(text) if text.endswith(b"\n") else None
+        # It may have been written in part.
+        if re.fullmatch(rb"[0-9]{0,3}", text):
+            return None
+        if not re.fullmatch(rb"[0-9]{1,3}\n", text) or int(text) > 255:
+            raise LabStateError(f"{shown}: found {text!r}; allowed: a number to 255 and a newline")
+        return int(text)
 
 
 class _Alive:
@@ -255,6 +311,7 @@ class _Alive:
             restart = hint("restart", files.lab, host)
             raise LabStateError(f"{host} does not run; {restart} starts it")
         self._offset = files.console_log.stat().st_size
+        self._end_of_last = b""
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -266,14 +323,16 @@ class _Alive:
             raise LabStateError(f"{self._host}: the host was killed while the command ran")
         with self._console.open("rb") as stream:
             stream.seek(self._offset)
-            fresh = stream.read()
-        # A line that is not complete yet is looked at again when it has grown.
-        self._offset += fresh.rfind(b"\n") + 1
-        if is_panic(fresh.decode(errors="replace")):
-            raise LabStateError(
-                f"{self._host}: the kernel panicked while the command ran; "
-                f"see {hint('log', self._lab, self._host)}"
-            )
+            while block := stream.read(_BLOCK):
+                fresh = self._end_of_last + block
+                # The words may come in pieces.
+                self._end_of_last = fresh[-_LONGEST_PANIC:]
+                if is_panic(fresh.decode(errors="replace")):
+                    raise LabStateError(
+                        f"{self._host}: the kernel panicked while the command ran; "
+                        f"see {hint('log', self._lab, self._host)}"
+                    )
+            self._offset = stream.tell()
 
     def __enter__(self) -> _Alive:
         return self

@@ -92,6 +92,12 @@ class CommandTimeout(FamlabError):
     exit_code = 124
 
 
+class OutputLimit(FamlabError):
+    """A command in a guest wrote more than allowed; it was killed there."""
+
+    exit_code = 124
+
+
 class CommandFailed(FamlabError):
     """A command in a guest ended with a status other than 0 and the caller asked for a check."""
 

@@ -14,6 +14,8 @@ from types import TracebackType
 _IN_MODIFY = 0x2
 _IN_ATTRIB = 0x4
 _IN_CLOSE_WRITE = 0x8
+# Of a file that a guest writes; whoever reads keeps it in memory until it ends.
+_LONGEST_LINE = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -95,7 +97,10 @@ class Follower:
         """Yield what the file holds from the offset on, then each addition."""
         stopped = False
         while True:
-            while data := self._file.read(65536):
+            # No more than there is now: it may grow faster than it is read.
+            left = os.fstat(self._file.fileno()).st_size - self._file.tell()
+            while left > 0 and (data := self._file.read(min(left, 65536))):
+                left -= len(data)
                 yield data
             if stopped:
                 return
@@ -104,9 +109,12 @@ class Follower:
             stopped = self._stop_read in ready or os.fstat(self._file.fileno()).st_nlink == 0
 
     def lines(self) -> Iterator[str]:
-        """Yield complete lines, decoded, without their ends."""
+        """Yield complete lines, decoded, without their ends; very long ones in pieces."""
         rest = b""
         for chunk in self.chunks():
             *complete, rest = (rest + chunk).split(b"\n")
+            if len(rest) > _LONGEST_LINE:
+                complete.append(rest)
+                rest = b""
             for line in complete:
                 yield line.decode(errors="replace").rstrip("\r")

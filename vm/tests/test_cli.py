@@ -30,7 +30,7 @@ def test_exit_codes_differ_by_cause() -> None:
         "FamlabError": 1, "UsageError": 2, "TopologyError": 2, "BootError": 13, "BootPanic": 10,
         "NoRegion": 11, "AgentSilent": 12, "QemuDied": 13, "BootTimeout": 13,
         "WorkloadFailed": 14, "PrerequisiteMissing": 15, "LabStateError": 16, "AgentError": 125,
-        "CommandTimeout": 124, "CommandFailed": 1,
+        "CommandTimeout": 124, "OutputLimit": 124, "CommandFailed": 1,
     }
 
 

@@ -11,15 +11,16 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from famlab_vm import command
+from famlab_vm import command, transfer
 from famlab_vm.command import CommandRunner
 from famlab_vm.domain import GuestFiles
-from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError
+from famlab_vm.errors import CommandFailed, CommandTimeout, LabStateError, OutputLimit
+from famlab_vm.transfer import Owner
 from lab_support import Fake
 
 
@@ -236,7 +237,158 @@ def test_links_of_a_guest_are_not_followed(
         link.symlink_to(secret)
 
     monkeypatch.setattr(runner, "run", evil)
-    with pytest.raises(LabStateError, match="found a link"):
+    with pytest.raises(LabStateError, match="host0:/etc/hostname.*: found a link"):
         runner.pull("/etc/hostname", tmp_path / "back")
     assert not (tmp_path / "back").exists()
     assert list(files.exchange.iterdir()) == []
+
+
+def test_what_is_pulled_is_out_of_the_guest_s_reach(
+    runner: CommandRunner, files: GuestFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be changed between a look at it and the copy."""
+    reachable: list[str] = []
+
+    def look(*_: object) -> None:
+        reachable.extend(os.listdir(files.exchange))
+
+    monkeypatch.setattr(command, "copy_out", look)
+    runner.pull("/etc/hostname", Path("nowhere"))
+    assert reachable == []
+
+
+class EvilGuest:
+    """A spawner that starts nothing and does this to the directory of the command instead."""
+
+    def __init__(self, files: GuestFiles, deed: Callable[[Path], object]) -> None:
+        self._files = files
+        self._deed = deed
+
+    def spawn(self, args: Sequence[str]) -> int:
+        """See Spawner."""
+        self._deed(self._files.exchange / args[5])
+        return 1
+
+    def kill_tree(self, pid: int) -> int:
+        """See Spawner."""
+        return pid
+
+
+BAD_STATUS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "FIFO": (os.mkfifo, "found a FIFO"),
+    "directory": (os.mkdir, "found a directory"),
+    "link": (lambda path: path.symlink_to("in"), "found a link"),
+    "text": (lambda path: path.write_text("abc\n"), r"found b'abc\\n'; allowed: a number to 255"),
+    "sign": (lambda path: path.write_text("-1\n"), "found b'-1"),
+    "number": (lambda path: path.write_text("256\n"), "found b'256"),
+    "long": (lambda path: path.write_bytes(b"0" * 5000), "found b'0000"),
+    "huge": (lambda path: path.open("w").truncate(1 << 40), "found b'.x00"),
+    "terminal": (lambda path: path.write_text("\x1b[2J\n"), r"found b'\\x1b\[2J"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_STATUS)
+def test_status_that_is_none(
+    files: GuestFiles, guest_process: Fake, what: str
+) -> None:
+    """Whatever a guest gives as status, it is not waited for, and the error says what it was."""
+    deed, message = BAD_STATUS[what]
+    guest_process(files.directory)
+    runner = CommandRunner("host0", files, EvilGuest(files, lambda job: deed(job / "status")))
+    with pytest.raises(LabStateError, match=message):
+        runner.run(["true"], timeout=30)
+    assert list(files.exchange.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "1", "12"])
+def test_status_in_pieces(files: GuestFiles, guest_process: Fake, text: str) -> None:
+    """The first part of a status is none yet."""
+    guest_process(files.directory)
+
+    def write(job: Path) -> None:
+        (job / "status").write_text(text)
+        threading.Timer(0.2, (job / "status").write_text, args=("123\n",)).start()
+
+    assert CommandRunner("host0", files, EvilGuest(files, write)).run(["true"]).returncode == 123
+
+
+def test_output_without_end(
+    runner: CommandRunner, spawner: LocalSpawner, files: GuestFiles
+) -> None:
+    """Beyond the limit the command is killed; no more is given than was allowed."""
+    given = []
+    with pytest.raises(OutputLimit, match="more than 3M and was killed"):
+        runner.run(
+            ["yes"], sink=lambda _, data: given.append(len(data)), most_output=3 << 20, timeout=60
+        )
+    assert sum(given) == (3 << 20) + 1
+    assert spawner.children[0].wait(10) == -signal.SIGKILL
+    assert list(files.exchange.iterdir()) == []
+
+
+def test_output_that_is_only_claimed(files: GuestFiles, guest_process: Fake) -> None:
+    """A sparse file of any size is no more than the limit."""
+    guest_process(files.directory)
+    runner = CommandRunner(
+        "host0", files, EvilGuest(files, lambda job: os.truncate(job / "out", 1 << 40))
+    )
+    with pytest.raises(OutputLimit):
+        runner.run(["true"], most_output=1 << 20, timeout=30)
+
+
+@pytest.mark.parametrize("instead", ["link", "file", "nothing"])
+def test_directory_of_a_command_is_replaced(
+    files: GuestFiles, guest_process: Fake, tmp_path: Path, instead: str
+) -> None:
+    """Nothing is written or removed where the guest's link leads; the time limit holds."""
+    victim = tmp_path / "victim"
+    (victim / "files").mkdir(parents=True)
+    (victim / "status").write_text("0\n")
+    guest_process(files.directory)
+
+    def swap(job: Path) -> None:
+        job.rename(job.with_name("moved"))
+        if instead == "link":
+            job.symlink_to(victim)
+        elif instead == "file":
+            job.touch()
+
+    runner = CommandRunner("host0", files, EvilGuest(files, swap))
+    with pytest.raises(CommandTimeout):
+        runner.run(["true"], timeout=0.2)
+    assert sorted(os.listdir(victim)) == ["files", "status"]
+    assert os.listdir(files.exchange) == ["moved"]
+    assert sorted(os.listdir(files.directory)) == ["console.log", "exchange"]
+
+
+@pytest.mark.parametrize("moment", ["in", "files"])
+def test_directory_is_replaced_before_it_is_filled(
+    files: GuestFiles, guest_process: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    """Input and pushed files go to the directory that was made, not to where a link leads now."""
+    victim = tmp_path / "victim"
+    (victim / "files").mkdir(parents=True)
+    source = tmp_path / "source"
+    source.write_text("content")
+    guest_process(files.directory)
+    make = transfer.make_directory
+
+    def make_and_swap(name: str, directory: int, owner: Owner) -> int:
+        made = make(name, directory, owner)
+        if name == "files" and not (files.exchange / "moved").exists():
+            [job] = files.exchange.iterdir()
+            job.rename(job.with_name("moved"))
+            job.symlink_to(victim)
+        return made
+
+    monkeypatch.setattr(command, "make_directory", make_and_swap)
+    runner = CommandRunner("host0", files, EvilGuest(files, lambda _job: None))
+    with pytest.raises(CommandTimeout):
+        if moment == "in":
+            runner.run(["true"], stdin=b"input", timeout=0.1)
+        else:
+            runner.push(source, "/target", timeout=0.1)
+    assert [path.name for path in victim.rglob("*")] == ["files"]
+    name, content = ("in", "input") if moment == "in" else ("files/source", "content")
+    assert (files.exchange / "moved" / name).read_text() == content

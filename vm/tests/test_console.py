@@ -112,3 +112,26 @@ def test_following_ends_with_the_file(tmp_path: Path) -> None:
             stream.write(b"last")
             path.unlink()
         assert list(chunks) == [b"last"]
+
+
+def test_following_stops_while_the_file_grows(tmp_path: Path) -> None:
+    """A guest that writes without pause does not keep its reader."""
+    path = tmp_path / "console.log"
+    path.touch()
+    with Follower(path) as follower, path.open("ab", buffering=0) as stream:
+        follower.stop()
+        stream.write(b"first\n")
+        for number, _ in enumerate(follower.chunks()):
+            stream.write(b"and more\n")
+            assert number < 5
+
+
+def test_line_without_end(tmp_path: Path) -> None:
+    """It is given in pieces, and not kept until it ends."""
+    path = tmp_path / "console.log"
+    path.write_bytes(b"x" * 5_000_000 + b"\nshort\nno end")
+    with Follower(path) as follower:
+        follower.stop()
+        lines = list(follower.lines())
+    assert max(map(len, lines)) < 2_000_000
+    assert "".join(lines) == "x" * 5_000_000 + "short"

@@ -4,6 +4,7 @@
 # What the guest tells the outside, on the console and in /run/famlab; sourced.
 
 run=/run/famlab
+exchange=$run/exchange
 
 # Sets $up to the seconds since boot.
 now() {

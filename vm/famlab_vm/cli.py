@@ -128,6 +128,10 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--timeout", type=_seconds, default=None, metavar="SECONDS", help="for each host's boot"
     )
+    up.add_argument(
+        "--trace", action="store_true",
+        help="print when each host reached each step, in ms since the start of famlab",
+    )
     up.add_argument("--keep", action="store_true", help="leave a failed lab for examination")
 
     command("down", commands.down, "remove a lab, its hosts and its memory, whatever its state")

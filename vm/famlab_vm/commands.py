@@ -33,6 +33,7 @@ from famlab_vm.remove import remove_tree
 from famlab_vm.separate import in_child
 from famlab_vm.state import LabState, lab_directory, lab_names
 from famlab_vm.topology import Topology, topology_names
+from famlab_vm.trace import Trace
 from famlab_vm.units import format_size
 from famlab_vm.workload import Workload
 
@@ -48,6 +49,8 @@ _SIZE_TIMEOUT = 10.0
 def up(args: argparse.Namespace) -> int:
     """Start a lab."""
     progress = Progress()
+    trace = Trace()
+    trace.mark("python")
     directory = lab_directory(args.name)
     check_host_count(args.hosts)
     clock_offsets = check_clock_offsets(dict(args.clock_offset), args.hosts)
@@ -65,12 +68,13 @@ def up(args: argparse.Namespace) -> int:
         clear_remains(args.name, progress.say)
         try:
             connection = Connection.open(args.uri or embedded_uri(directory / DRIVER_DIRECTORY))
+            trace.mark("libvirt")
             lab = Lab.create(
                 connection, args.name, topology, hosts=args.hosts, dax=args.dax,
                 workload=workload, artifacts=artifacts,
                 kvm={"auto": None, "kvm": True, "tcg": False}[args.accelerator],
                 kernel_arguments=args.kernel_arguments, clock_offsets=clock_offsets,
-                say=progress.say, lock=lock,
+                say=progress.say, lock=lock, trace=trace,
             )
             progress.say(
                 f"lab {args.name}: {args.hosts} hosts, topology {topology.name}, "
@@ -80,7 +84,12 @@ def up(args: argparse.Namespace) -> int:
             if directory.exists():
                 remove_lab(directory, None, None)
             raise
-        lab.up(timeout=args.timeout or BOOT_TIMEOUT, keep=args.keep)
+        try:
+            lab.up(timeout=args.timeout or BOOT_TIMEOUT, keep=args.keep)
+        finally:
+            trace.mark("up")
+            if args.trace:
+                print("\n".join(trace.table()))
         others = (hint("shell", args.name, "host0"), hint("status", args.name),
                   hint("down", args.name))
         progress.say(f"lab {args.name} is up; try: {', '.join(others)}")

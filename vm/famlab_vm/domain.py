@@ -11,22 +11,29 @@ from famlab_vm.fabric import fabric_arguments
 from famlab_vm.topology import Topology
 
 # What the kernel is told besides famlab's own words. nokaslr: addresses match vmlinux in gdb.
-# The rest saves boot time under emulation. panic=-1: a panic before pvpanic is loaded still ends
-# the guest. unknown_nmi_panic: an injected NMI panics the guest, however stuck it is.
+# panic=-1: a panic before pvpanic is loaded still ends the guest. unknown_nmi_panic: an injected
+# NMI panics the guest, however stuck it is. The rest saves boot time under emulation; loglevel=6:
+# what is for information goes to dmesg alone, until init sets the kernel's own default.
 _KERNEL_ARGUMENTS = (
-    "root=/dev/vda rootfstype=erofs ro init=/usr/lib/famlab/init console=ttyS0 panic=-1 "
+    "root=/dev/vda rootfstype=erofs ro init=/usr/lib/famlab/init console=ttyS0 loglevel=6 panic=-1 "
     "unknown_nmi_panic nokaslr mitigations=off cryptomgr.notests tsc=reliable no_timer_check"
 )
+# The timer of an emulated CPU has no known frequency, and to measure it takes 0.1 s. A single CPU
+# can do with the machine's timer.
+_ONE_EMULATED_CPU = "nolapic_timer"
 
 # Intel's family: the kernel routes an injected machine check to memory failure handling only
 # there; with QEMU's default vendor the same injection panics the guest. Page tables have four
 # levels: with five, KASAN has false reports of an interrupt while the CPU's features are read.
 _CPU = "vendor=GenuineIntel,family=6,model=106,la57=off"
+# A CPU that announces fast string instructions makes the kernel and libc copy and clear memory with
+# them, byte by byte; emulated, they are slower than words.
+_NO_FAST_STRINGS = "erms=off,fsrm=off,fzrm=off,fsrs=off,fsrc=off"
 
 
 def cpu_option(kvm: bool) -> str:
     """Return the CPU that QEMU gives to guests."""
-    return f"{'host' if kvm else 'max'},{_CPU}"
+    return f"host,{_CPU}" if kvm else f"max,{_CPU},{_NO_FAST_STRINGS}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,11 @@ class GuestFiles:
     def gdb_socket(self) -> Path:
         """Unix socket of QEMU's gdb stub."""
         return self.directory / "gdb.sock"
+
+    @property
+    def start_socket(self) -> Path:
+        """Unix socket of the port on which a starting guest is told that it is its turn."""
+        return self.directory / "start.sock"
 
     @property
     def exchange(self) -> Path:
@@ -120,6 +132,11 @@ class GuestDescription:
         return self.files.agent_socket
 
     @property
+    def start_socket(self) -> Path:
+        """Where QEMU listens for the word that it is the guest's turn."""
+        return self.files.start_socket
+
+    @property
     def exchange(self) -> Path:
         """The directory of this machine that the guest shares read-write."""
         return self.files.exchange
@@ -129,6 +146,7 @@ class GuestDescription:
         """The kernel command line."""
         words = [
             _KERNEL_ARGUMENTS,
+            *([_ONE_EMULATED_CPU] if self.cpus == 1 and not self.kvm else []),
             f"famlab.host={self.host}",
             f"famlab.uuid={self.uuid}",
             f"famlab.lab={self.lab_uuid}",

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import threading
 import uuid as uuid_module
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,7 @@ from types import TracebackType
 from famlab_vm import process
 from famlab_vm.accelerator import choose_accelerator
 from famlab_vm.connection import Connection
-from famlab_vm.errors import FamlabError, LabStateError, UsageError, WorkloadFailed
+from famlab_vm.errors import LabStateError, UsageError
 from famlab_vm.lock import LabLock
 from famlab_vm.machine import BOOT_TIMEOUT, Machine
 from famlab_vm.memory import create_memory, outside_directories, remove_memory, remove_strays
@@ -21,7 +20,8 @@ from famlab_vm.paths import Artifacts, check_clock_offsets, check_host_count, hi
 from famlab_vm.remove import remove_tree
 from famlab_vm.state import LabState, lab_directory
 from famlab_vm.topology import Topology
-from famlab_vm.workload import Command, Workload, expand
+from famlab_vm.trace import Trace
+from famlab_vm.workload import FIRST_HOST, BootScript, Workload, boot_script
 
 DAX_MODES = ("device_dax", "fsdev_dax")
 
@@ -36,7 +36,8 @@ class Lab:
     """A lab. Use Lab.create() or Lab.open(); close() leaves the guests running, down() does not."""
 
     def __init__(
-        self, state: LabState, connection: Connection, lock: LabLock, say: Say = _quiet
+        self, state: LabState, connection: Connection, lock: LabLock, say: Say = _quiet,
+        trace: Trace | None = None,
     ) -> None:
         self.state = state
         self.name = state.name
@@ -44,10 +45,9 @@ class Lab:
         self._connection = connection
         self._lock = lock
         self._say = say
-        self._first_done = threading.Event()
-        self._given_up = False
+        self._trace = trace or Trace()
         self._machines = {
-            name: Machine(state.guest(name), connection, self._prepare, say)
+            name: Machine(state.guest(name), connection, self._on_step, say)
             for name in sorted(state.hosts)
         }
 
@@ -68,13 +68,15 @@ class Lab:
         clock_offsets: Mapping[str, int] | None = None,
         say: Say = _quiet,
         lock: LabLock | None = None,
+        trace: Trace | None = None,
     ) -> Lab:
         """Prepare a fresh lab with zeroed shared memory; up() starts it.
 
         `cpus` None: as many as the topology says. `kvm` None: use KVM only if it is known to work
         here. `clock_offsets`: by how many seconds the clocks of some hosts are ahead at each of
-        their boots. `lock`: the lab's lock, if the caller holds it already. Raises UsageError,
-        LabStateError (a lab of this name is up), PrerequisiteMissing.
+        their boots. `lock`: the lab's lock, if the caller holds it already. `trace`: takes the
+        steps of up(). Raises UsageError, LabStateError (a lab of this name is up),
+        PrerequisiteMissing.
         """
         check_host_count(hosts)
         offsets = check_clock_offsets(clock_offsets or {}, hosts)
@@ -115,7 +117,7 @@ class Lab:
             remove_lab(directory, connection, state)
             lock.release()
             raise
-        return cls(state, connection, lock, say)
+        return cls(state, connection, lock, say, trace)
 
     @classmethod
     def open(
@@ -125,7 +127,6 @@ class Lab:
         state = LabState.load(name)
         lock = lock or take_lock(name, say)
         lab = cls(state, connection, lock, say)
-        lab._first_done.set()
         for machine in lab.hosts:
             machine.attach()
         return lab
@@ -150,7 +151,9 @@ class Lab:
         or WorkloadFailed. `timeout` is for each host's boot, in seconds.
         """
         try:
-            self._in_parallel(lambda machine: machine.boot(timeout), keep)
+            self._in_parallel(
+                lambda machine: machine.boot(self._script(machine, fresh=True), timeout), keep
+            )
             self.state.phase = "up"
             self.state.save()
         except BaseException:
@@ -167,8 +170,17 @@ class Lab:
 
         The shared memory and the other hosts are left as they are. Raises as up() does.
         """
-        self._first_done.set()
-        self.host(name).restart(timeout)
+        machine = self.host(name)
+        machine.restart(self._script(machine, fresh=False), timeout)
+
+    def _script(self, machine: Machine, fresh: bool) -> BootScript:
+        return boot_script(self.state.workload, machine.name, len(self._machines), fresh)
+
+    def _on_step(self, machine: Machine, step: str) -> None:
+        self._trace.mark(step, machine.name)
+        if machine.name == FIRST_HOST and step == "first":
+            for other in self.hosts:
+                other.give_turn()
 
     def _in_parallel(self, work: Callable[[Machine], None], keep: bool) -> None:
         with ThreadPoolExecutor(len(self._machines), thread_name_prefix="host") as pool:
@@ -184,51 +196,18 @@ class Lab:
 
     def _give_up(self, keep: bool) -> None:
         """Wake every thread that waits for a guest, so that it ends."""
-        self._given_up = True
-        self._first_done.set()
         for machine in self.hosts:
             machine.cancel()
         if not keep:
             # What still waits for a command of the workload would wait for its time limit.
             process.kill_guests(self.directory)
 
-    def _prepare(self, machine: Machine) -> None:
-        """Run the workload in a host that has just booted."""
-        workload = self.state.workload
-        variables = {"host": machine.name, "hosts": str(len(self._machines))}
-        if workload.first or workload.every:
-            for device in machine.dax_devices():
-                variables[f"dax{device.index}"] = device.path
-        if machine.name == "host0" and not self._first_done.is_set():
-            self._run_commands(machine, workload.first, variables)
-            self._first_done.set()
-        self._first_done.wait()
-        if self._given_up:
-            raise LabStateError(f"{machine.name}: the start was given up")
-        self._run_commands(machine, workload.every, variables)
-
-    def _run_commands(
-        self, machine: Machine, commands: Sequence[Command], variables: dict[str, str]
-    ) -> None:
-        for command in commands:
-            try:
-                args = expand(command, variables)
-            except KeyError as missing:
-                raise WorkloadFailed(
-                    f"{machine.name}: {' '.join(command.args)}: the guest has no value for "
-                    f"{missing.args[0]}; it has {', '.join(sorted(variables))}"
-                ) from None
-            self._say(f"{machine.name}: running {' '.join(args)}")
-            try:
-                machine.run(args, timeout=command.timeout, check=True)
-            except FamlabError as error:
-                raise WorkloadFailed(f"workload {self.state.workload.name}: {error}") from error
-
     def down(self) -> None:
         """Kill all guests and remove everything of the lab. Works for a lab that is half dead."""
         process.kill_guests(self.directory)
+        with ThreadPoolExecutor(len(self._machines)) as pool:
+            list(pool.map(Machine.settle, self.hosts))
         for machine in self.hosts:
-            machine.settle()
             machine.release()
         remove_lab(self.directory, self._connection, self.state)
         self._lock.release()

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,10 +33,13 @@ from famlab_vm.errors import (
     LabStateError,
     NoRegion,
     QemuDied,
+    WorkloadFailed,
 )
 from famlab_vm.follow import Follower
 from famlab_vm.kernel_log import panic_text
 from famlab_vm.paths import hint
+from famlab_vm.remove import remove_tree
+from famlab_vm.workload import BootScript
 
 # Seconds for one guest to boot. It takes about 3 alone; a busy machine, emulation and eight hosts
 # make it many times that, and every known failure is noticed by an event long before.
@@ -41,6 +47,8 @@ BOOT_TIMEOUT = 240.0
 
 # Seconds from the guest's "ready" line to the agent's first sign; it takes a fraction of one.
 _AGENT_GRACE = 30.0
+# Seconds that the workload may take longer than its commands together.
+_WORKLOAD_GRACE = 30.0
 # Seconds that libvirt may take to forget a domain whose end it has reported.
 _REMOVAL_GRACE = 10.0
 
@@ -64,14 +72,14 @@ class DaxDevice:
 class Machine:
     """One guest of a lab. Methods may be called from several threads, one boot at a time.
 
-    `prepare` is called after each boot, to make the guest do what the lab is for.
+    `reached` is called with each step of a boot (trace.STEPS) when it is reached.
     """
 
     def __init__(
         self, description: GuestDescription, connection: Connection,
-        prepare: Callable[[Machine], None], say: Callable[[str], None],
+        reached: Callable[[Machine, str], None], say: Callable[[str], None],
     ) -> None:
-        self._prepare = prepare
+        self._reached = reached
         self._say = say
         self.description = description
         self.name = description.host
@@ -81,15 +89,18 @@ class Machine:
         self._domain: Any | None = None
         self._agent: Agent | None = None
         self._changed = threading.Condition()
-        self._agent_there = False
-        self._stopped = False
-        self._crashed = False
-        self._ready_line_at: float | None = None
-        self._agent_failure = ""
         self._cancelled = False
+        self._has_turn = False
         self._boot_offset = 0
+        self._forget_boot()
         connection.listen(description.uuid, "lifecycle", self._on_event)
         connection.listen(description.uuid, "agent", self._on_event)
+
+    def _forget_boot(self) -> None:
+        self._agent_there = self._stopped = self._crashed = False
+        self._stages: dict[str, float] = {}  # when the first line of each stage came
+        self._running = ""  # the command of the workload that runs
+        self._agent_failure = ""
 
     # Events of libvirt, in its event thread.
 
@@ -99,6 +110,8 @@ class Machine:
                 self._agent_there = (
                     event == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
                 )
+                if self._agent_there:
+                    self._reached(self, "agent")
             elif event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
                 self._crashed = True
             elif event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
@@ -132,33 +145,37 @@ class Machine:
         self._domain = domain
         self._agent = Agent(self.name, domain)
 
-    def boot(self, timeout: float = BOOT_TIMEOUT) -> None:
-        """Start the guest, wait until it is ready, and prepare it.
+    def boot(self, script: BootScript, timeout: float = BOOT_TIMEOUT) -> None:
+        """Start the guest and wait until it is ready, which includes that it has run `script`.
 
-        Raises a BootError (see wait_ready), or what the preparation raises. `timeout` is for the
-        guest alone, in seconds.
+        Raises a BootError or WorkloadFailed (see wait_ready). `timeout` is for the boot without the
+        script, in seconds.
         """
         self._say(f"{self.name}: starting")
-        self.start()
-        self.wait_ready(timeout)
-        self._prepare(self)
+        self.start(script)
+        with socket.socket(socket.AF_UNIX) as turn:
+            with suppress(OSError):  # QEMU has ended already; wait_ready() says why
+                turn.connect(str(self.files.start_socket))
+            self.wait_ready(script, timeout, turn)
+        self._reached(self, "up")
         self._say(f"{self.name}: up")
 
-    def restart(self, timeout: float = BOOT_TIMEOUT) -> None:
+    def restart(self, script: BootScript, timeout: float = BOOT_TIMEOUT) -> None:
         """Kill the guest if it runs or has panicked, and boot it. Shared memory stays as it is."""
         self.kill()
-        self.boot(timeout)
+        with self._changed:
+            self._cancelled = False
+        self.boot(script, timeout)
 
-    def start(self) -> None:
+    def start(self, script: BootScript) -> None:
         """Start QEMU. Raises QemuDied with QEMU's own words if it does not live."""
         if not self.is_running():
             self.settle()
         with self._changed:
-            self._agent_there = self._stopped = self._crashed = self._cancelled = False
-            self._ready_line_at = None
-            self._agent_failure = ""
+            self._forget_boot()
         self.files.directory.mkdir(mode=0o700, exist_ok=True)
         self.files.exchange.mkdir(mode=0o700, exist_ok=True)
+        self._give(script)
         self.console.mark_start()
         self._boot_offset = self.console.offset()
         xml = domain_xml(self.description)
@@ -172,6 +189,16 @@ class Machine:
         with self._changed:
             if not self._stopped:
                 self._set_domain(domain)
+        self._reached(self, "qemu")
+
+    def _give(self, script: BootScript) -> None:
+        """Put a script where init looks for it, in place of whatever the guest has made there."""
+        target = self.files.exchange / "workload"
+        if target.is_dir() and not target.is_symlink():
+            remove_tree(target)
+        draft = self.files.directory / "workload"
+        draft.write_text(script.text)
+        os.replace(draft, target)
 
     def _create(self, xml: str) -> Any:
         """Start the domain, also when libvirt has not quite forgotten the one before.
@@ -189,82 +216,123 @@ class Machine:
                     raise
                 time.sleep(0.02)
 
-    def wait_ready(self, timeout: float) -> None:
-        """Wait until the guest has its dax devices and its agent answers.
+    def wait_ready(self, script: BootScript, timeout: float, turn: socket.socket) -> None:
+        """Wait until the guest has its dax devices, has run `script`, and its agent answers.
 
-        Raises a BootError: BootPanic, NoRegion, AgentSilent, QemuDied or BootTimeout (after
-        `timeout` seconds).
+        `turn` is the guest's port for the word that host0's commands are done. Raises a BootError:
+        BootPanic, NoRegion, AgentSilent, QemuDied or BootTimeout (after `timeout` seconds without
+        an end of what comes before the script), or WorkloadFailed.
         """
         with Follower(self.console.path, self._boot_offset) as follower:
             reader = threading.Thread(target=self._watch_console, args=(follower,), daemon=True)
             reader.start()
             try:
-                self._wait_for_agent(time.monotonic() + timeout, timeout)
+                self._wait_for_ready(script, timeout, turn)
             finally:
                 follower.stop()
                 reader.join()
         for stage, reason in console_log.failures(self.boot_text()):
             if stage in ("region", "dax"):
                 raise NoRegion(self.name, f"no usable shared memory: {stage} failed", reason)
+            if stage in ("first", "every"):
+                raise WorkloadFailed(f"workload {script.name}: {self.name}: {reason}")
             raise BootError(self.name, f"the guest's init failed at: {stage}", reason)
+        with self._changed:
+            missing = [name for name in script.lists if name not in self._stages]
+        if missing:
+            raise BootError(
+                self.name, f"the guest's init has not run the workload's commands: {missing[0]}",
+                "its image is of another version: `make image`, and start the lab anew",
+            )
 
     def _watch_console(self, follower: Follower) -> None:
         for line in follower.lines():
+            if console_log.is_kernel_line(line):
+                self._reached(self, "kernel")
             for stage, text in console_log.stages(line):
                 self._say(f"{self.name}: {stage}: {text}".rstrip(": "))
-                if stage == "ready":
-                    with self._changed:
-                        self._ready_line_at = time.monotonic()
-                        self._changed.notify_all()
+                with self._changed:
+                    self._stages.setdefault(stage, time.monotonic())
+                    self._running = text.rpartition(" (at ")[0] if stage == "running" else ""
+                    self._changed.notify_all()
+                if stage != "agent":  # its line says that it was started, not that it answers
+                    self._reached(self, stage)
             for stage, reason in console_log.failures(line):
                 if stage == "agent":
                     with self._changed:
                         self._agent_failure = reason
                         self._changed.notify_all()
 
-    def _wait_for_agent(self, deadline: float, timeout: float) -> None:
+    def _wait_for_ready(self, script: BootScript, timeout: float, turn: socket.socket) -> None:
+        deadline = time.monotonic() + timeout
+        told = False
         with self._changed:
-            while not self._agent_there:
-                self._check_boot_failure()
+            while not (self._agent_there and "ready" in self._stages):
+                self._check_boot_failure(script)
                 if self._agent_failure:
                     raise AgentSilent(self.name, "the guest has no agent", self._agent_failure)
-                limit = deadline
-                if self._ready_line_at is not None:
-                    limit = min(limit, self._ready_line_at + _AGENT_GRACE)
-                left = limit - time.monotonic()
+                if self._has_turn and not told:
+                    with suppress(OSError):  # as above
+                        turn.sendall(b"\n")
+                    told = True
+                left = self._limit(script, deadline) - time.monotonic()
                 if left <= 0:
-                    raise self._silent(timeout)
+                    raise self._silent(script, timeout)
                 self._changed.wait(left)
 
-    def _check_boot_failure(self) -> None:
+    def _limit(self, script: BootScript, deadline: float) -> float:
+        """Return until when to wait: a time of the monotonic clock."""
+        if "ready" in self._stages:
+            return self._stages["ready"] + _AGENT_GRACE
+        begun = [self._stages[name] for name in ("waiting", "running") if name in self._stages]
+        return min(begun) + script.seconds + _WORKLOAD_GRACE if begun else deadline
+
+    def _check_boot_failure(self, script: BootScript) -> None:
         if self._cancelled:
             raise LabStateError(f"{self.name}: the start was given up")
         if not (self._crashed or self._stopped):
             return
         text = self.boot_text()
         if panic := panic_text(text):
-            raise BootPanic(self.name, "the kernel panicked while it booted", panic)
+            raise self._panicked(script, "the kernel panicked", panic)
         if self._crashed:
-            raise BootPanic(
-                self.name, "the guest reported a panic while it booted",
-                console_log.last_lines(text),
+            raise self._panicked(
+                script, "the guest reported a panic", console_log.last_lines(text)
             )
         raise QemuDied(
             self.name, "QEMU ended while the guest booted",
             f"{self.qemu_log()}\n{console_log.last_lines(text)}",
         )
 
-    def _silent(self, timeout: float) -> BootError:
+    def _panicked(self, script: BootScript, summary: str, evidence: str) -> FamlabError:
+        if self._running:
+            return WorkloadFailed(
+                f"workload {script.name}: {self.name}: {summary} while it ran {self._running}\n"
+                f"{evidence}"
+            )
+        return BootPanic(self.name, f"{summary} while it booted", evidence)
+
+    def _silent(self, script: BootScript, timeout: float) -> FamlabError:
         text = self.boot_text()
         if panic := panic_text(text):
-            return BootPanic(self.name, "the kernel panicked while it booted", panic)
+            return self._panicked(script, "the kernel panicked", panic)
         last = console_log.last_lines(text) or "(the console is empty)"
+        if self._running:
+            return WorkloadFailed(
+                f"workload {script.name}: {self.name}: {self._running}: does not end\n{last}"
+            )
         reached = [stage for stage, _ in console_log.stages(text)]
         if reached:
             return AgentSilent(
                 self.name, f"the guest agent does not answer (last stage: {reached[-1]})", last
             )
         return BootTimeout(self.name, f"no sign of the guest's init within {timeout:g} s", last)
+
+    def give_turn(self) -> None:
+        """Tell a starting guest that host0 has done its commands; it may not have got there yet."""
+        with self._changed:
+            self._has_turn = True
+            self._changed.notify_all()
 
     def cancel(self) -> None:
         """Make a wait_ready() in another thread give up."""
@@ -280,13 +348,16 @@ class Machine:
         process.kill_guests(self.files.directory)
 
     def settle(self) -> None:
-        """After kill(): wait until libvirt has noticed and removed its files for the guest.
+        """After kill(): make libvirt notice, and wait until it has removed its files for the guest.
 
-        It waits for init to collect the process, which takes a second on some machines.
+        It waits for init to collect the process, which takes a second on some machines; by itself
+        it does so for one guest after the other.
         """
         with self._changed:
-            watched = self._domain is not None
-        if watched:
+            domain = self._domain
+        if domain is not None:
+            with suppress(libvirt.libvirtError):  # it has noticed meanwhile
+                domain.destroy()
             self._wait_until(lambda: self._stopped, 30, "is killed, but libvirt does not notice")
 
     def panic(self) -> None:

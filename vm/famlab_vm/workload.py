@@ -7,7 +7,8 @@ The format of the files is documented in vm/README.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from famlab_vm.errors import TopologyError
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _KNOWN = re.compile(r"host|hosts|dax\d")
 _DEFAULT_TIMEOUT = 60
+# The host that runs `first`.
+FIRST_HOST = "host0"
 MAXIMUM_COMMANDS = 64
 
 
@@ -95,9 +98,59 @@ def _command(node: Node) -> Command:
     return Command(tuple(word.text() for word in words), timeout)
 
 
-def expand(command: Command, variables: Mapping[str, str]) -> list[str]:
-    """Return the command's arguments with its variables filled in.
+@dataclass(frozen=True)
+class BootScript:
+    """What a guest's init is to run at one boot (images/guest/workload.sh), for a workload `name`.
 
-    Raises KeyError with the name of a variable that has no value (a dax device not there).
+    `lists`: the lists of commands that it has to report as done. `seconds`: what its commands may
+    take together, those that it waits for included.
     """
-    return [_VARIABLE.sub(lambda match: variables[match[1]], word) for word in command.args]
+
+    name: str
+    text: str
+    lists: tuple[str, ...]
+    seconds: int
+
+
+def boot_script(workload: Workload, host: str, hosts: int, fresh: bool) -> BootScript:
+    """Return the script for one boot of one host; `fresh`: of a lab that is just being started."""
+    variables = {"host": host, "hosts": str(hosts)}
+    first = workload.first if fresh else ()
+    lines = []
+    lists = []
+    if first and host != FIRST_HOST:
+        lines.append("wait_for_first")
+    elif first:
+        lines += _list_of("first", first, variables)
+        lists.append("first")
+    if workload.every:
+        lines += _list_of("every", workload.every, variables)
+        lists.append("every")
+    seconds = sum(command.timeout for command in (*first, *workload.every))
+    return BootScript(workload.name, " &&\n".join(lines), tuple(lists), seconds)
+
+
+def _list_of(name: str, commands: Sequence[Command], variables: Mapping[str, str]) -> list[str]:
+    lines = []
+    for command in commands:
+        words = " ".join(command.args)
+        needed = dict.fromkeys(n for n in _VARIABLE.findall(words) if n not in variables)
+        lines += [f"need_dax {name} {n.removeprefix('dax')} {shlex.quote(words)}" for n in needed]
+        quoted = " ".join(_quoted(word, variables) for word in command.args)
+        lines.append(f"command_of {name} {command.timeout} {quoted}")
+    return [*lines, f"done_with {name}"]
+
+
+def _quoted(word: str, variables: Mapping[str, str]) -> str:
+    """Return a word for the shell; the variables of dax devices are filled in by the guest."""
+    # Text and names of variables by turns.
+    *parts, end = _VARIABLE.split(word)
+    quoted = ""
+    plain = ""
+    for text, name in zip(parts[::2], parts[1::2], strict=True):
+        plain += text + variables.get(name, "")
+        if name not in variables:
+            quoted += (shlex.quote(plain) if plain else "") + f'"${name}"'
+            plain = ""
+    plain += end
+    return quoted + (shlex.quote(plain) if plain or not quoted else "")

@@ -51,6 +51,14 @@ def test_clock_offset(kvm: bool) -> None:
     assert ("no-kvmclock" in ahead.kernel_arguments) == kvm
 
 
+def test_one_emulated_cpu_has_no_timer_to_measure() -> None:
+    """Several need their own timers, and KVM tells the frequency."""
+    one = guest("one-device")
+    two = replace(one, topology=one.topology.with_cpus(2))
+    for description, expected in ((one, True), (two, False), (replace(one, kvm=True), False)):
+        assert ("nolapic_timer" in description.kernel_arguments) == expected
+
+
 def arguments(topology: str) -> list[str]:
     """Return the fabric's QEMU arguments for a topology of famlab."""
     loaded = Topology.load(topology)

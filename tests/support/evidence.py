@@ -8,8 +8,6 @@ the test's folder, and lets the test fail for kernel complaints and daemon error
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from support import history, paths, timeline, troubles
+from support import history, repro, timeline, troubles
 
 
 @dataclass
@@ -36,7 +34,10 @@ class Testimony:
 
 
 class Witness(Protocol):
-    """A host that has logs."""
+    """A host that has logs.
+
+    It may also have `how_to_enter() -> str`, the command that gives a person a shell on it.
+    """
 
     @property
     def name(self) -> str:
@@ -56,11 +57,12 @@ class Folder:
     # (host, pattern of the lines of its kernel that the test provokes)
     kernel_trouble_expected: list[tuple[str, str]] = field(default_factory=list)
     daemon_errors_expected: list[str] = field(default_factory=list)
+    parameters: dict[str, str] = field(default_factory=dict)
 
     def open(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True)
-        self._write_repro()
+        repro.write_test(self.path, self.node_id, self.parameters)
         history.begin(self.path, self.node_id)
 
     def close(self, failed: bool) -> None:
@@ -69,23 +71,6 @@ class Folder:
         (self.path / "history.log").write_text(history.text(history.load(self.path / history.FILE)))
         if failed:
             timeline.render(self.path)
-
-    def _write_repro(self) -> None:
-        suite = os.environ.get(paths.SUITE) or self.node_id.partition("/")[0]
-        lines = [
-            "#!/bin/bash",
-            "# Runs this one test again.",
-            f"cd {shlex.quote(str(paths.REPOSITORY))}",
-        ]
-        lines += [
-            f"export {name}={shlex.quote(os.environ[name])}"
-            for name in paths.OVERRIDES
-            if os.environ.get(name)
-        ]
-        lines.append(f'exec tests/run {suite} {shlex.quote(self.node_id)} "$@"')
-        repro = self.path / "repro.sh"
-        repro.write_text("\n".join(lines) + "\n")
-        repro.chmod(0o755)
 
     def append(self, name: str, text: str) -> None:
         """Adds text to a file of the folder."""
@@ -132,6 +117,39 @@ class Court:
         # Called after a test that failed or harmed a host: drops what later tests would share.
         self.on_harm: list[Callable[[], None]] = []
         self._complaints: list[str] = []
+        # The tests that have run in this process, and those that have used each lab.
+        self._ran: list[str] = []
+        self._users: dict[str, list[str]] = {}
+
+    def open(self, folder: Folder) -> None:
+        """A test begins."""
+        self.folder = folder
+        folder.open()
+        repro.write_earlier(folder.path, self._ran)
+        self._ran.append(folder.node_id)
+
+    def close(self, failed: bool) -> None:
+        """The test is over, its fixtures are torn down."""
+        if self.folder is not None:
+            folder, self.folder = self.folder, None
+            folder.close(failed)
+
+    def how_to_enter(self) -> list[str]:
+        """For a person: a line for each host that can be entered."""
+        lines = []
+        for witness in self.witnesses:
+            enter = getattr(witness, "how_to_enter", None)
+            if enter is not None:
+                lines.append(f"{witness.name}: {enter()}")
+        return lines
+
+    def shares(self, lab: str) -> None:
+        """The running test uses a lab, maybe after others; its name is unique in this process."""
+        if self.folder is not None:
+            history.note("", f"uses lab {lab}")
+            users = self._users.setdefault(lab, [])
+            repro.write_earlier(self.folder.path, users)
+            users.append(self.folder.node_id)
 
     def call(self, witness: Witness) -> None:
         """From now on this host is asked after each test."""

@@ -176,6 +176,11 @@ class LocalHost:
             self._log_seen[inode] = len(content)
         return Testimony(daemon_log=text, wall=history.local_time())
 
+    def how_to_enter(self) -> str:
+        ours = ("FAMFS_SYSTEM_UUID_FILE", "FAMFS_RUN_DIR", "PATH")
+        words = [f"{name}={value}" for name, value in self.environment.items() if name in ours]
+        return shlex.join(["env", "-C", str(self.directory), *words, "bash"])
+
     def control(self, path: str) -> bytes:
         """GET on the control socket of this host's one daemon; the body of the answer."""
         [address] = self.run_directory.glob("*/sock")

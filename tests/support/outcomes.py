@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from support import history, paths, skips, timeline
+from support import history, paths, repeat, skips, timeline
 from support.verdict import Exit
 
 VERDICT = "verdict.json"
@@ -82,6 +82,19 @@ class Verdict:
             for result in self.tests.values()
             if result.outcome == SKIPPED
         )
+
+    def repetitions(self) -> list[str]:
+        """How often each test that ran more than once failed."""
+        outcomes: dict[str, Counter[str]] = {}
+        for name, result in self.tests.items():
+            test = repeat.without_repetition(name)
+            if test != name:
+                outcomes.setdefault(test, Counter())[result.outcome] += 1
+        return [
+            f"{test}: failed {counts[FAILED]} of {sum(counts.values())} times"
+            + (f", not judged {counts[NOT_JUDGED]} times" if counts[NOT_JUDGED] else "")
+            for test, counts in outcomes.items()
+        ]
 
     def line(self) -> str:
         """The counts in one line."""
@@ -164,6 +177,8 @@ class Outcomes:
             write.section("could not be judged", red=True)
             for line in obstacles:
                 write.write_line(line)
+        for line in self.verdict.repetitions():
+            write.write_line(line)
         if missing := self.verdict.missing_features():
             write.section("not tested")
             for feature, count in missing.most_common():

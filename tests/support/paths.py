@@ -41,6 +41,10 @@ OVERRIDES = (
     "FAMLAB_CACHE",
     "FAMFS_BIN",
     "FAMFS_REFERENCE_IMAGE",
+    "ASAN_OPTIONS",
+    "UBSAN_OPTIONS",
+    "TSAN_OPTIONS",
+    "CI",
 )
 
 

@@ -6,6 +6,7 @@
 * a process, mount, socket or file that a test leaves fails that test (support/leaks.py);
 * a skip must name a missing feature (support/skips.py);
 * what says nothing about the software under test is told apart (support/verdict.py);
+* the first failure stops the run and nothing of it is torn down if KEEP=1 (support/keep.py);
 * a SIGTERM ends the run like Ctrl-C: fixtures are torn down.
 """
 
@@ -23,7 +24,9 @@ from typing import Any
 
 import pytest
 
-from support import history, leaks, outcomes, paths, results, skips, verdict, workers
+from support import (
+    history, keep, leaks, outcomes, paths, repeat, repro, results, shard, skips, verdict, workers,
+)  # fmt: skip
 from support.evidence import Folder, court
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -69,6 +72,8 @@ _own_directory: list[Path] = []
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    shard.number_and_count()
+    repeat.count()
     signal.signal(signal.SIGTERM, _on_sigterm)
     # Should tests/run be killed outright, this process still tears down.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -78,47 +83,63 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[paths.RUN_MARKER] = directory.name
         os.environ[paths.RUN_RESULTS] = str(results.begin(results.suite_directory("pytest")))
         _own_directory.append(directory)
-    if worker := getattr(config, "workerinput", None):
-        workers.enter_worker(worker["workerid"])
+    if workers.is_worker(config):
+        workers.enter_worker(config.workerinput["workerid"])  # type: ignore[attr-defined]
     else:
         config.pluginmanager.register(workers.QuietGateways(config))
         config.pluginmanager.register(outcomes.Outcomes())
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if shard.WHOLE not in config.stash:  # unless the suite has a split of its own
+        config.stash[shard.WHOLE] = [item.nodeid for item in items]
+        items[:] = shard.part(items)
+    items[:] = repeat.repeated(items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Before workers begin, as they read it.
+    if not workers.is_worker(session.config):
+        repro.write_metadata(paths.results_directory())
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     for directory in _own_directory:
+        if keep.kept(directory) is not None:
+            continue
         leaks.sweep(directory.name, directory)
 
 
 def _folder_of(item: pytest.Item) -> Folder:
     errors = [str(marker.args[0]) for marker in item.iter_markers("expects_daemon_errors")]
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
     # A file outside tests/ has no path in its node id.
     file = (
         item.path.relative_to(paths.TESTS) if item.path.is_relative_to(paths.TESTS) else item.path
     )
     return Folder(
         path=paths.results_directory() / paths.folder_name(item.nodeid),
-        node_id="::".join([str(file), *item.nodeid.split("::")[1:]]),
+        node_id="::".join([str(file), *repeat.without_repetition(item.nodeid).split("::")[1:]]),
         kernel_trouble_expected=[
             (str(marker.kwargs["host"]), str(marker.args[0]))
             for marker in item.iter_markers("expects_kernel_trouble")
         ],
         daemon_errors_expected=errors,
+        parameters={name: str(value) for name, value in parameters.items()},
     )
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, None]:
     yield
-    if court.folder is not None:
-        folder, court.folder = court.folder, None
-        folder.close(item.stash.get(_FAILED, False))
+    court.close(item.stash.get(_FAILED, False))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    court.folder = _folder_of(item)
-    court.folder.open()
+    court.open(_folder_of(item))
     item.stash[_LEAK_BASE] = leaks.current()
 
 
@@ -134,28 +155,48 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
 def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, Any, None]:
+    if kept := keep.wanted() and item.stash.get(_FAILED, False):
+        keep.keep(item, court.how_to_enter())
     outcome = yield
     complaints = court.hear_all()
     if complaints or outcome.excinfo is not None or item.stash.get(_FAILED, False):
-        for drop in court.on_harm:
-            drop()
-        complaints += court.hear_all()
+        if not keep.wanted():
+            for drop in court.on_harm:
+                drop()
+            complaints += court.hear_all()
     base: frozenset[leaks.Leak] = item.stash.get(_LEAK_BASE, leaks.NOTHING)
-    left = leaks.current() - base
+    left = leaks.NOTHING if kept else leaks.current() - base
     problems = [f"logged during this test: {line}" for line in complaints]
     problems += [f"left behind: {leak}" for leak in sorted(left) if not _is_adopted(leak)]
     item.stash[_PROBLEMS] = problems
+    if problems and keep.wanted() and not kept:
+        keep.keep(item, court.how_to_enter())
 
 
-def _refuse(report: pytest.CollectReport | pytest.TestReport) -> None:
-    """Turns a skip that the rule does not accept into a failure."""
+def _refuse(report: pytest.CollectReport | pytest.TestReport) -> bool:
+    """Turns a skip that the rule does not accept into a failure; returns whether it did."""
     if report.outcome != "skipped" or hasattr(report, "wasxfail"):
-        return
+        return False
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     objection = skips.objection(reason)
     if objection is not None:
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid}: {objection}"
+    return objection is not None
+
+
+class Found(Exception):
+    """What the plug-in has found after a phase of a test that was well for pytest."""
+
+
+def _as_exception(
+    item: pytest.Item, report: pytest.TestReport
+) -> pytest.ExceptionInfo[BaseException]:
+    """Something at which --pdb stops: `item.funcargs` has the fixtures of the test."""
+    try:
+        raise Found(report.longreprtext)
+    except Found:
+        return pytest.ExceptionInfo.from_current()
 
 
 def _look_for_obstacle(
@@ -179,7 +220,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, None]:
     outcome = yield
     report = outcome.get_result()
-    _refuse(report)
+    refused = _refuse(report)
     problems: list[str] = item.stash.get(_PROBLEMS, list[str]())
     item.stash[_PROBLEMS] = list[str]()
     if problems:
@@ -187,6 +228,8 @@ def pytest_runtest_makereport(
         report.longrepr = "\n".join([*filter(None, [report.longreprtext]), *problems])
     if report.failed:
         _look_for_obstacle(item, call, report)
+    if refused or (problems and call.excinfo is None):
+        call.excinfo = _as_exception(item, report)
     history.phase(str(report.when), report.duration, report.outcome)
     item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
     if report.failed and report.longreprtext:

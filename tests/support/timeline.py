@@ -7,6 +7,7 @@ wrote is text in it, never markup.
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import time
 from collections.abc import Sequence
@@ -47,10 +48,8 @@ class Lane:
     def rows(self) -> int:
         return max(1, len(self._row_ends))
 
-    def bar(
-        self, kind: str, start: float, end: float, left: float, width: float, title: str
-    ) -> None:
-        """Adds a bar from `start` to `end` (seconds) in the first row that is free."""
+    def row_for(self, start: float, end: float) -> int:
+        """The first row that is free from `start` to `end` (seconds), which it then is not."""
         for row, busy_until in enumerate(self._row_ends):
             if busy_until <= start:
                 break
@@ -58,7 +57,7 @@ class Lane:
             row = len(self._row_ends)
             self._row_ends.append(0.0)
         self._row_ends[row] = end
-        self.marks.append(Mark(kind, left, width, title, row))
+        return row
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,8 @@ class _Builder:
     def _bar(self, event: Event, kind: str, start: float, end: float, text: str) -> None:
         title = self._say(event, start, kind, text)
         left, width = self._percent(start - self._first), self._percent(end - start)
-        self._lane(event).bar(kind, start, end, left, width, title)
+        lane = self._lane(event)
+        lane.marks.append(Mark(kind, left, width, title, lane.row_for(start, end)))
 
     def _tick(self, event: Event, kind: str, text: str) -> None:
         title = self._say(event, event["t"], kind, text)
@@ -190,9 +190,30 @@ def render(folder: Path) -> Path:
     page = _Builder(events, of_run=not test).page(test or folder.resolve().name, clock["wall"])
     loader = jinja2.FileSystemLoader(paths.TESTS / "support")
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=loader,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+    )
     target = folder / FILE
     target.write_text(environment.get_template("timeline.html.j2").render(page=page))
     return target
+
+
+def main() -> int:
+    """The command tests/timeline."""
+    description = """Makes timeline.html of the history of a test or of a run. FOLDER is one of
+        build/results/SUITE: that of a test, or of a run, and then all its tests get one. What
+        failed has its own already. Exit status: 0 done, 2 usage."""
+    parser = argparse.ArgumentParser(prog="tests/timeline", description=description)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    folder: Path = parser.parse_args().folder
+    found = sorted(path.parent for path in folder.glob(f"*/{history.FILE}"))
+    if (folder / history.FILE).is_file():
+        found.append(folder)
+    if not found:
+        parser.error(f"{folder}: no {history.FILE} there, nor in a folder below")
+    for path in found:
+        print(render(path))
+    return 0

@@ -23,6 +23,11 @@ def enter_worker(worker_id: str) -> None:
     os.environ[RUN_MARKER] = f"{os.environ[RUN_MARKER]}.{worker_id}"
 
 
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is one that pytest-xdist has started."""
+    return hasattr(config, "workerinput")
+
+
 class QuietGateways:
     """Keeps pytest-xdist from asking each new worker for its version, as it does with -v.
 

@@ -24,10 +24,11 @@ from famfs_verbs import Famfs
 from famlab_vm import Artifacts, Connection
 from famlab_vm.errors import AgentError, BootError, PrerequisiteMissing
 from famlab_vm.machine import DaxDevice
-from support import plugin, programs, selection, shard, verdict
+from support import plugin, programs, repro, selection, shard, verdict, workers
 from support.evidence import court
 from vm import covered
 from vm.cluster import Cluster
+from vm.facts import facts
 from vm.labs import LabKeeper, TestLab, run_directory
 from vm.mapping import DAEMON_SERVED, METHODS, OWN_CHOICE, Probe, of_its_own, standing
 from vm.patience import PATIENCE
@@ -49,9 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if programs.FOREIGN and (problem := programs.problem()):
         verdict.refuse(problem)
     try:
-        Artifacts.find()
+        artifacts = Artifacts.find()
     except PrerequisiteMissing as error:
         verdict.refuse(str(error))
+    if not workers.is_worker(config):
+        repro.facts.update(facts(artifacts))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import enum
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from famlab_vm import Machine as Guest
 from famlab_vm.errors import AgentError, CommandTimeout, LabStateError
 from famlab_vm.machine import DaxDevice
-from support import history
+from support import history, paths
 from support.evidence import Testimony, court
 from support.machine import Outcome, conclude
 from vm.patience import PATIENCE
@@ -124,6 +126,11 @@ class LabHost:
         """A processor reports that memory at a physical address is lost."""
         history.fault(self.name, "machine check", hex(address))
         self.guest.machine_check(address)
+
+    def how_to_enter(self) -> str:
+        lab = self.guest.files.lab
+        words = [f"FAMLAB_RUN={os.environ['FAMLAB_RUN']}", f"{paths.REPOSITORY}/vm/famlab"]
+        return shlex.join([*words, "shell", "--name", lab, self.name])
 
     # What becomes of it.
 

@@ -186,6 +186,7 @@ class LabKeeper:
             self.drop()
         if self._kept is None:
             self._kept = self.start(shape)
+        court.shares(self._kept.lab.name)
         return self._kept
 
     def drop(self) -> None:

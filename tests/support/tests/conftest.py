@@ -58,7 +58,8 @@ class Suite:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("FAMLAB_") and name not in (*paths.OVERRIDES, "CI", "TESTS")
+            if not name.startswith(("FAMLAB_", "PYTEST_"))
+            and name not in (*paths.OVERRIDES, "TESTS", "SHARD", "REPEAT", "KEEP", "JOBS")
         }
         inherited[paths.RESULTS_DIRECTORY] = str(self.results)
         # Short, as there are sockets below it.

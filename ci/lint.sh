@@ -37,7 +37,7 @@ sources() { # [PATTERN...]
 }
 
 shell_scripts() {
-    sources | xargs -0 grep -lIZE -m1 '^#!/(usr/)?bin/(env )?(bash|sh|dash)( |$)|^#!/usr/bin/busybox sh|^# shellcheck shell=' |
+    sources ':!*.py' | xargs -0 grep -lIZE -m1 '^#!/(usr/)?bin/(env )?(bash|sh|dash)( |$)|^#!/usr/bin/busybox sh|^# shellcheck shell=' |
         sort -zu
 }
 

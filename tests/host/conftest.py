@@ -40,7 +40,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     if selection.of_all(config):
         return
-    meetings = [pairwise.meetings(_place(item), ("contract", "backend"), ("test",)) for item in items]
+    common, own = ("contract", "backend"), ("test",)
+    meetings = [pairwise.meetings(_place(item), common, own) for item in items]
     chosen = [items[index] for index in pairwise.choose(meetings)]
     left = set(items) - set(chosen)
     config.hook.pytest_deselected(items=[item for item in items if item in left])

@@ -52,11 +52,6 @@ class Console:
         return self.text().rpartition(f"\n{_START_MARK}\n")[2]
 
 
-def is_kernel_line(line: str) -> bool:
-    """Return whether a line is one of the kernel's log."""
-    return _PREFIX.match(line) is not None
-
-
 def stages(text: str) -> list[tuple[str, str]]:
     """Return (stage, text) of each progress line of the guest's init, in order."""
     return [(match[1], match[2]) for match in _STAGE.finditer(text)]

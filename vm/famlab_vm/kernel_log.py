@@ -44,6 +44,11 @@ class KernelReport:
     text: str
 
 
+def is_log_line(line: str) -> bool:
+    """Return whether a line of a console is one of the kernel's log."""
+    return _PREFIX.match(line) is not None
+
+
 def is_panic(text: str) -> bool:
     """Return whether `text` holds the announcement of a kernel panic."""
     return _PANIC.search(text) is not None

@@ -36,7 +36,7 @@ from famlab_vm.errors import (
     WorkloadFailed,
 )
 from famlab_vm.follow import Follower
-from famlab_vm.kernel_log import panic_text
+from famlab_vm.kernel_log import is_log_line, panic_text
 from famlab_vm.paths import hint
 from famlab_vm.remove import remove_tree
 from famlab_vm.workload import BootScript
@@ -247,7 +247,7 @@ class Machine:
 
     def _watch_console(self, follower: Follower) -> None:
         for line in follower.lines():
-            if console_log.is_kernel_line(line):
+            if is_log_line(line):
                 self._reached(self, "kernel")
             for stage, text in console_log.stages(line):
                 self._say(f"{self.name}: {stage}: {text}".rstrip(": "))

@@ -208,7 +208,7 @@ class Page(HTMLParser):
         self.words += "" if self._script else data
 
 
-HOSTILE = '</div><script>alert(1)</script>" onmouseover="x" \x1b[2J \u202e \ud800 {{ 7 * 7 }}'
+HOSTILE = '</div><script>alert(1)</script>" onmouseover="x" \x1b[2J \u202e \ud800 {{ 1234 * 5678 }}'
 
 
 def test_what_a_guest_writes_is_text(folder: Path) -> None:
@@ -220,7 +220,7 @@ def test_what_a_guest_writes_is_text(folder: Path) -> None:
     page = Page(timeline.render(folder))
     assert page.tags.count("script") == 1 and page.links == []
     for text in (page.words, "".join(page.titles), history.text(events)):
-        assert "alert(1)" in text and "49" not in text.replace("2049", "")
+        assert "alert(1)" in text and "7006652" not in text
         assert "\x1b" not in text and "\u202e" not in text and "\\x1b[2J" in text
 
 

@@ -63,7 +63,8 @@ make lab              all of these, and what vm/famlab needs of the machine
 make clean            remove build/
 make distclean        remove build/ and the cache that clones share
 
-HOSTS=2,4 TOPOLOGY=switch DAX=fsdev_dax        which labs
+FULL=1 SHARD=2/5 JOBS=2                        all tests, a part of them, so many at once
+HOSTS=2,4 TOPOLOGY=switch DAX=fsdev_dax CPUS=4 which labs
 SANITIZE=none                                  test: as installed; thread: with ThreadSanitizer
 TESTS=EXPRESSION ROUNDS=100 SEED=NUMBER        which tests; how often hosts are killed, and which
 FAMFS_BIN=DIR                                  test and test-vm: famfs, mkfs.famfs and famfs_fused

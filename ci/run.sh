@@ -4,6 +4,28 @@
 # What CI runs: the commands of the README, then what keeps the sources sound. Stops at the first
 # failure; a table of the times comes last in any case.
 set -euo pipefail
+
+usage() {
+    cat <<'USAGE'
+usage: ci/run.sh [checks | vm]...
+
+Runs all that CI runs, or parts of it, for machines that share the work:
+  checks   make test with each sanitizer, the programs as installed, the package, lint, fuzzers
+  vm       make test-vm FULL=1, with the kernels that its tests boot; SHARD=2/5: a part of the tests
+
+Exit status: that of the first step that fails, 0 if none does, 2 usage.
+USAGE
+}
+
+parts=("$@")
+for part in "${parts[@]}"; do
+    case $part in
+    checks | vm) ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
+    esac
+done
+[ $# -gt 0 ] || parts=(checks vm)
 cd -- "$(dirname -- "$(readlink -f -- "$0")")/.."
 export CI=true
 
@@ -24,14 +46,24 @@ step() {
     return "$status"
 }
 
-# With each of the compiler's sanitizers, and the host suite with the programs as they are installed.
-step make test SANITIZE=address
-step make test SANITIZE=thread
-step tests/run host
-step make deb
-# Make test-vm boots them: the unit tests of the kernel patches, and a kernel without the methods.
-step make kernel KERNEL_FLAVOR=kunit
-step make kernel KERNEL_FLAVOR=nomap
-step make test-vm
-step make lint
-step ci/fuzz.sh
+checks() {
+    # With each of the compiler's sanitizers, and the host suite with the programs as installed.
+    step make test FULL=1
+    step make test SANITIZE=thread
+    step make
+    step tests/run host
+    step make deb
+    step make lint
+    step ci/fuzz.sh
+}
+
+vm() {
+    # Make test-vm boots them: the unit tests of the kernel patches, a kernel without the methods.
+    step make kernel KERNEL_FLAVOR=kunit
+    step make kernel KERNEL_FLAVOR=nomap
+    step make test-vm FULL=1
+}
+
+for part in "${parts[@]}"; do
+    "$part"
+done

@@ -25,7 +25,7 @@ import shlex
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -317,10 +317,35 @@ def merge(run: Path) -> None:
         where = {"test": clock["test"], "worker": clock["worker"]}
         merged += [{**event, **where} for event in events if event is not clock]
     merged.sort(key=lambda event: float(event["t"]))
-    first = merged[0]["t"] if merged else time.monotonic()
+    _write_run(run, merged, wall)
+
+
+def join(runs: Mapping[str, Path], target: Path) -> None:
+    """One history of several runs, by their names. They may be of several machines, so their wall
+    clocks join them.
+    """
+    joined: list[Event] = []
+    base: float | None = None
+    for name, run in runs.items():
+        events = load(run / FILE) if (run / FILE).exists() else []
+        clock = next((event for event in events if event["event"] == "clock"), None)
+        if clock is None:
+            continue
+        base = clock["wall"] if base is None else base
+        for event in events:
+            if event is not clock:
+                worker = f"{name} {event.get('worker', '')}".strip()
+                t = round(event["t"] + clock["wall"] - base, 6)
+                joined.append({**event, "t": t, "worker": worker})
+    joined.sort(key=lambda event: float(event["t"]))
+    _write_run(target, joined, 0.0 if base is None else base)
+
+
+def _write_run(run: Path, events: Sequence[Event], wall: float) -> None:
+    first = events[0]["t"] if events else time.monotonic()
     head = _event("clock", "", first, {"wall": wall, "test": "", "worker": ""})
     with (run / FILE).open("w") as file:
-        file.writelines(json.dumps(event) + "\n" for event in [head, *merged])
+        file.writelines(json.dumps(event) + "\n" for event in [head, *events])
 
 
 def text(events: Sequence[Event]) -> str:

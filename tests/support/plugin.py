@@ -90,11 +90,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(outcomes.Outcomes())
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, Any, None]:
+    yield
     if shard.WHOLE not in config.stash:  # unless the suite has a split of its own
         config.stash[shard.WHOLE] = [item.nodeid for item in items]
         items[:] = shard.part(items)
+    selected = [item.nodeid for item in items]
+    shard.Selection(*shard.number_and_count(), config.stash[shard.WHOLE], selected).save(
+        paths.results_directory()
+    )
     items[:] = repeat.repeated(items)
 
 

@@ -81,7 +81,8 @@ def write_metadata(run: Path) -> None:
         "commit": commit,
         "uncommitted": hashlib.sha256(changes).hexdigest() if changes else "",
         "programs": str(paths.BINARIES),
-        "system": f"{_debian()}, Linux {platform.release()}, {os.cpu_count()} processors",
+        "system": _debian(),
+        "machine": f"Linux {platform.release()}, {os.cpu_count()} processors",
         **facts,
     }
     known["variables"] = variables()

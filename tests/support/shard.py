@@ -3,16 +3,41 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 T = TypeVar("T")
+SELECTED = "selected.json"
 # The ids of all tests of which this run has a part.
 WHOLE = pytest.StashKey[list[str]]()
+
+
+@dataclass
+class Selection:
+    """What a run has of a suite, as selected.json keeps it: ids of tests."""
+
+    number: int
+    count: int
+    whole: list[str]
+    selected: list[str]
+
+    def save(self, run: Path) -> None:
+        """Every worker of a run does, and all have collected the same."""
+        fresh = run / f".{SELECTED}.{os.getpid()}"
+        fresh.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        fresh.replace(run / SELECTED)
+
+    @classmethod
+    def load(cls, run: Path) -> Selection:
+        """Raises OSError, or ValueError or TypeError if it is damaged."""
+        return cls(**json.loads((run / SELECTED).read_text()))
 
 
 def number_and_count() -> tuple[int, int]:

@@ -81,6 +81,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("shape", wanted or [None], ids=str, indirect=False, scope="function")
 
 
+@pytest.hookimpl(trylast=True)  # after -k
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what the overrides exclude and, unless FULL=1, all but a choice; puts tests that
     share a lab and a mount side by side.

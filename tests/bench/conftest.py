@@ -47,6 +47,7 @@ class Report:
     suite: str
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    tables: dict[str, list[str]] = field(default_factory=dict)
 
     def add(
         self,
@@ -71,12 +72,17 @@ class Report:
         if text not in self.notes:
             self.notes.append(text)
 
+    def add_table(self, title: str, lines: list[str]) -> None:
+        """Lines that are printed below the figures as they are."""
+        self.tables[title] = lines
+
     def save(self, directory: Path) -> None:
         content = {
             "suite": self.suite,
             "processors": os.cpu_count(),
             "load_average": os.getloadavg()[0],
             "notes": self.notes,
+            "tables": self.tables,
             "figures": [asdict(figure) for figure in self.figures],
         }
         (directory / f"{self.suite}.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -93,6 +99,8 @@ class Report:
             if verdict := figure.verdict():
                 line += f"  ({verdict})"
             lines.append(line.rstrip())
+        for title, table in self.tables.items():
+            lines += ["", title, *table]
         return lines + [f"note: {note}" for note in self.notes]
 
 

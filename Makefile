@@ -12,19 +12,6 @@ override export FAMFS_BIN := $(abspath $(FAMFS_BIN))
 # A plain name that is no file here is looked up in PATH.
 override export QEMU := $(if $(findstring /,$(QEMU))$(wildcard $(QEMU)),$(abspath $(QEMU)),$(QEMU))
 
-# Everything says what it does, and how long that has taken.
-export NINJA_STATUS = [famlab %es] compile: step %f of %t:$(space)
-empty :=
-space := $(empty) $(empty)
-say = @bash -c '. setup/cache.sh && say "$$@"' make $(1)
-
-# What was compiled once, in whatever clone, is not compiled again.
-CACHE := $(or $(FAMLAB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/famlab)
-export CCACHE_DIR ?= $(CACHE)/ccache
-export CCACHE_BASEDIR = $(CURDIR)
-export CCACHE_NOHASHDIR = true
-export CCACHE_SLOPPINESS = pch_defines,time_macros
-
 # How the programs and unit tests of `make test` are compiled, and where.
 SANITIZE ?= address
 SANITIZERS = address thread none
@@ -33,14 +20,8 @@ $(error SANITIZE=$(SANITIZE): it can be one of: $(SANITIZERS))
 endif
 TESTED := $(if $(filter none,$(SANITIZE)),build/host,build/sanitize-$(SANITIZE))
 
-# $(call compile,DIRECTORY,TARGET,CMAKE-OPTIONS): DIRECTORY is made anew if it was made for other
-# sources, as after the clone was moved or copied.
-define compile
-@test -e $(1)/build.ninja && test "$$(sed -n s/^CMAKE_HOME_DIRECTORY:INTERNAL=//p \
-	$(1)/CMakeCache.txt)" -ef daemon || { rm -rf $(1) && \
-	cmake --log-level=WARNING -S daemon -B $(1) -G Ninja $(3) >/dev/null; }
-@ninja -C $(1) $(2)
-endef
+# A progress line like those of the scripts.
+say = @bash -c '. setup/cache.sh && say "$$@"' make test $(1)
 
 define HELP
 make                  compile the programs for this machine: build/bin/{famfs,mkfs.famfs,famfsd}
@@ -75,22 +56,23 @@ endef
 
 .PHONY: host test test-vm famfs-bin bench documents install deb lint tree lint-tree kernel image guest guest-tests lab clean distclean help
 host: need-build
-	$(call compile,build/host,all)
+	@setup/compile.sh build/host all
 
 test: export ASAN_OPTIONS = abort_on_error=1:detect_leaks=1
 test: export UBSAN_OPTIONS = print_stacktrace=1
 test: export TSAN_OPTIONS = halt_on_error=1
-test: famfs-bin need-test $(if $(filter none,$(SANITIZE)),host)
-	$(call say,test: compiling with SANITIZE=$(SANITIZE))
-	$(if $(filter none,$(SANITIZE)),@ninja -C $(TESTED) unit-tests,$(call \
-		compile,$(TESTED),all unit-tests,-DFAMFS_SANITIZE=$(SANITIZE) \
-		-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O0 -g1" -DFAMFS_BIN_DIR=$(CURDIR)/$(TESTED)/bin))
-	$(call say,test: unit tests of daemon/)
-	@ctest --test-dir $(TESTED) --output-on-failure --progress -j$$(nproc)
-	$(call say,test: tests of vm/ and of what the suites stand on)
+test: famfs-bin need-test
+	@setup/compile.sh $(TESTED) all,unit-tests $(if $(filter none,$(SANITIZE)),, \
+		-DFAMFS_SANITIZE=$(SANITIZE) -DFAMFS_BIN_DIR=$(CURDIR)/$(TESTED)/bin \
+		-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O0 -g1")
+	$(call say,unit tests of daemon/)
+	@ctest --test-dir $(TESTED) --output-on-failure -j$$(nproc)
+	$(call say,$$(awk '/^\[  PASSED  \]/ { n += $$4 } END { print n + 0 }' \
+		$(TESTED)/Testing/Temporary/LastTest.log) unit tests passed)
+	$(call say,tests of vm/ and of tests/support)
 	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider -c pyproject.toml -n $$(nproc) \
 		vm/tests tests/support/tests
-	$(call say,test: tests/host)
+	$(call say,tests/host)
 	@$(if $(FAMFS_BIN)$(filter none,$(SANITIZE)),,FAMFS_BIN=$(CURDIR)/$(TESTED)/bin )tests/run host
 
 test-vm: famfs-bin lab guest-tests
@@ -107,7 +89,7 @@ bench: need-test host $(if $(filter $(HOST_SUITES),$(SUITE)),,lab guest-tests)
 
 # Manual pages and what else is generated for an installation.
 documents: need-package host
-	@ninja --quiet -C build/host documents
+	@setup/compile.sh build/host documents
 
 install: documents
 	@cmake --install build/host --prefix /usr >/dev/null

@@ -57,7 +57,5 @@ if [ "$(cat "$objects/.tree" 2>/dev/null)" != "$tree" ] || [ ! "$source" -ef "$r
     echo "$tree" >"$objects/.tree"
 fi
 say guest "compiling $sources/"
-# With precompiled headers ccache has to be told what it may take for equal.
-"$repo/setup/in-tree" -- env CCACHE_BASEDIR="$repo" CCACHE_NOHASHDIR=true \
-    CCACHE_SLOPPINESS=pch_defines,time_macros ninja -C "$objects" >&2 || die 24 guest "the compilation failed"
+"$repo/setup/in-tree" -- ninja -C "$objects" >&2 || die 24 guest "the compilation failed"
 say guest "done"

@@ -14,6 +14,7 @@
 #   cache_get KIND KEY LINK BUILDER [ARG...]
 #                                    makes LINK a symlink to the entry; if there is none, calls
 #                                    BUILDER DIR [ARG...] to fill DIR (log to $FAMLAB_LOG)
+#   compiler_cache REPOSITORY        what ccache needs to find again what another clone compiled
 #   first_failure "${PIPESTATUS[@]}" exits with the first status that is not 0
 #
 # Two runs may want the same entry at once: one builds, the other says so and waits. A run that is
@@ -78,9 +79,9 @@ cache_adopt() {
     local tag=$FAMLAB_CACHE/CACHEDIR.TAG name names allowed
     ! grep -qsxF -- "$cache_mark" "$tag" || return 0
     mapfile -d '' -t names < <(find "$FAMLAB_CACHE" -mindepth 1 -maxdepth 1 -printf '%f\0' 2>/dev/null)
-    # Before the first entry there can only be what vm/ and compilers have left. With a tag there, it is a cache
+    # Before the first entry there can only be what vm/ has left. With a tag there, it is a cache
     # without the mark, or another run that starts now.
-    allowed=' lost+found accelerator libvirt ccache '
+    allowed=' lost+found accelerator libvirt '
     [ ! -e "$tag" ] || allowed+="CACHEDIR.TAG ${cache_parts[*]} "
     for name in "${names[@]}"; do
         [[ $allowed == *" $name "* ]] || die 2 cache "FAMLAB_CACHE=$FAMLAB_CACHE holds $name, which" \
@@ -137,6 +138,12 @@ cache_get() {
         say "$kind" "reused $key"
     fi
     cache_link "$entry" "$link"
+}
+
+compiler_cache() {
+    cache_adopt
+    export CCACHE_DIR=$FAMLAB_CACHE/ccache CCACHE_BASEDIR=$1 CCACHE_NOHASHDIR=true
+    export CCACHE_SLOPPINESS=pch_defines,time_macros
 }
 
 first_failure() {

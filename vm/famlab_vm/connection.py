@@ -14,7 +14,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import pwd
 import shutil
 import threading
 import uuid as uuid_module
@@ -23,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from famlab_vm.account import guest_account
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.paths import HOST_PACKAGES, cache_directory, run_directory
 
@@ -34,8 +34,8 @@ except ImportError as missing:
         f"run `{HOST_PACKAGES}` (packages python3-libvirt, libvirt-daemon-driver-qemu)"
     ) from missing
 
-# stdio_handler file: no virtlogd is needed. The rest keeps the driver from changing owners,
-# labels, cgroups and name spaces, for which a container or a user has no rights.
+# stdio_handler file: no virtlogd is needed. The next keep the driver from changing owners, labels,
+# cgroups and name spaces, for which a container or a user has no rights.
 _QEMU_CONF = """\
 stdio_handler = "file"
 security_driver = "none"
@@ -43,6 +43,14 @@ remember_owner = 0
 dynamic_ownership = 0
 cgroup_controllers = []
 namespaces = []
+"""
+# QEMU starts as root, with the capability to become another user, and its arguments say which and
+# with what sandbox (account.py).
+_AS_ROOT = """\
+user = "root"
+group = "root"
+clear_emulator_capabilities = 0
+seccomp_sandbox = 0
 """
 
 _EMBEDDED = "qemu:///embed?root="
@@ -73,17 +81,8 @@ def _prepare_root(root: Path) -> None:
     """Write the driver's configuration and share its capability cache with all other labs."""
     (root / "etc").mkdir(mode=0o700, parents=True, exist_ok=True)
     (root / "log").mkdir(mode=0o700, exist_ok=True)
-    text = _QEMU_CONF
-    if os.geteuid() == 0:
-        text += 'user = "root"\ngroup = "root"\n'
-        try:
-            pwd.getpwnam("libvirt-qemu")
-        except KeyError:
-            raise PrerequisiteMissing(
-                "as root, libvirt's QEMU driver needs the user and group libvirt-qemu to exist "
-                f"(it does not use them here); run `{HOST_PACKAGES}`"
-            ) from None
-    (root / "etc" / "qemu.conf").write_text(text)
+    as_root = guest_account() is not None
+    (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + (_AS_ROOT if as_root else ""))
     # Asking a QEMU binary for its capabilities takes seconds; libvirt keeps the answer here.
     cache = cache_directory() / "libvirt"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,7 @@ class GuestDescription:
     files: GuestFiles
     extra_kernel_arguments: str = ""
     clock_offset: int = 0
+    account_arguments: Sequence[str] = ()
 
     @property
     def memory(self) -> int:
@@ -168,6 +169,7 @@ class GuestDescription:
             # A guest that resets while no famlab process watches must not run on unnoticed.
             "-action", "reboot=shutdown",
             "-gdb", f"unix:{gdb},server=on,wait=off",
+            *self.account_arguments,
             *fabric_arguments(self.topology, self.memory_files),
         ]
 

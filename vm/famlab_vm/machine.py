@@ -18,6 +18,7 @@ import libvirt_qemu
 
 from famlab_vm import console as console_log
 from famlab_vm import process
+from famlab_vm.account import give_to_guests
 from famlab_vm.agent import Agent
 from famlab_vm.command import CommandResult, CommandRunner
 from famlab_vm.connection import Connection
@@ -175,6 +176,7 @@ class Machine:
             self._forget_boot()
         self.files.directory.mkdir(mode=0o700, exist_ok=True)
         self.files.exchange.mkdir(mode=0o700, exist_ok=True)
+        give_to_guests(self.files.exchange)
         self._give(script)
         self.console.mark_start()
         self._boot_offset = self.console.offset()
@@ -198,6 +200,7 @@ class Machine:
             remove_tree(target)
         draft = self.files.directory / "workload"
         draft.write_text(script.text)
+        give_to_guests(draft)
         os.replace(draft, target)
 
     def _create(self, xml: str) -> Any:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from famlab_vm.account import qemu_arguments
 from famlab_vm.domain import GuestDescription, GuestFiles
 from famlab_vm.errors import LabStateError
 from famlab_vm.memory import memory_files
@@ -87,6 +88,7 @@ class LabState:
             files=GuestFiles(self.directory / host),
             extra_kernel_arguments=self.kernel_arguments,
             clock_offset=self.clock_offsets.get(host, 0),
+            account_arguments=qemu_arguments(),
         )
 
     def save(self) -> None:

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user that guests run as: never root, so that a guest that takes over its QEMU has not much.
+
+As root, QEMU is started as root and becomes that user before the guest's first instruction. By then
+it has opened all it needs: kernel, image, shared memory, sockets, console log and the directories
+that it serves, which may be where nobody but root may look (/root, the run directory). Of these it
+needs permission only for what guests open later, hence give_to_guests().
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from famlab_vm.errors import PrerequisiteMissing
+from famlab_vm.paths import HOST_PACKAGES
+
+# libvirt's QEMU driver needs it to exist, so it is there on every machine on which root has labs.
+_NAME = "libvirt-qemu"
+
+# libvirt's choice without elevateprivileges=deny, which would keep QEMU from becoming that user.
+# Once it has, no capability is left to become another, and seccomp keeps it from gaining any.
+_SANDBOX = "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
+
+
+def guest_account() -> pwd.struct_passwd | None:
+    """Return the user that guests of root run as; None if this is not root, whose they are then.
+
+    Raises PrerequisiteMissing if there is none.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(_NAME)
+    except KeyError:
+        raise PrerequisiteMissing(
+            f"as root, libvirt's QEMU driver needs the user and group {_NAME} to exist, and guests "
+            f"run as that user; run `{HOST_PACKAGES}`"
+        ) from None
+
+
+def qemu_arguments() -> list[str]:
+    """Return what makes QEMU become that user."""
+    account = guest_account()
+    return [] if account is None else ["-run-with", f"user={account.pw_name}", "-sandbox", _SANDBOX]
+
+
+def give_to_guests(path: Path) -> None:
+    """Make a file or directory belong to the user that guests run as."""
+    account = guest_account()
+    if account is not None:
+        os.chown(path, account.pw_uid, account.pw_gid)
+
+
+def check_share(share: Path) -> None:
+    """Look whether guests can read all of what they see as /opt/famlab.
+
+    Raises PrerequisiteMissing if not: it was made with a strict umask.
+    """
+    account = guest_account()
+    if account is None:
+        return
+    for directory, _, names in os.walk(share):
+        for path in (Path(directory), *(Path(directory) / name for name in names)):
+            status = path.lstat()
+            wanted = 0o005 if stat.S_ISDIR(status.st_mode) else 0o004
+            if not stat.S_ISLNK(status.st_mode) and status.st_mode & wanted != wanted:
+                raise PrerequisiteMissing(
+                    f"{path}: may not be read by {account.pw_name}, whom guests run as; "
+                    f"run `chmod -R a+rX {share}`"
+                )

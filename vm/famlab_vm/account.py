@@ -4,7 +4,7 @@
 As root, QEMU is started as root and becomes that user before the guest's first instruction. By then
 it has opened all it needs: kernel, image, shared memory, sockets, console log and the directories
 that it serves, which may be where nobody but root may look (/root, the run directory). Of these it
-needs permission only for what guests open later, hence give_to_guests().
+needs permission only for what guests open later: give_to_user(), check_share().
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ _NAME = "libvirt-qemu"
 _SANDBOX = "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
 
 
-def guest_account() -> pwd.struct_passwd | None:
-    """Return the user that guests of root run as; None if this is not root, whose they are then.
+def guest_user() -> str:
+    """Return the name of the user that guests of root become; empty if this is not root, whose
+    guests run as the same user.
 
     Raises PrerequisiteMissing if there is none.
     """
     if os.geteuid() != 0:
-        return None
+        return ""
     try:
-        return pwd.getpwnam(_NAME)
+        return pwd.getpwnam(_NAME).pw_name
     except KeyError:
         raise PrerequisiteMissing(
             f"as root, libvirt's QEMU driver needs the user and group {_NAME} to exist, and guests "
@@ -41,33 +42,31 @@ def guest_account() -> pwd.struct_passwd | None:
         ) from None
 
 
-def qemu_arguments() -> list[str]:
-    """Return what makes QEMU become that user."""
-    account = guest_account()
-    return [] if account is None else ["-run-with", f"user={account.pw_name}", "-sandbox", _SANDBOX]
+def qemu_arguments(user: str) -> list[str]:
+    """Return what makes QEMU become `user`, if there is one."""
+    return ["-run-with", f"user={user}", "-sandbox", _SANDBOX] if user else []
 
 
-def give_to_guests(path: Path) -> None:
-    """Make a file or directory belong to the user that guests run as."""
-    account = guest_account()
-    if account is not None:
+def give_to_user(path: Path, user: str) -> None:
+    """Make a file or directory belong to `user`, if there is one."""
+    if user:
+        account = pwd.getpwnam(user)
         os.chown(path, account.pw_uid, account.pw_gid)
 
 
-def check_share(share: Path) -> None:
-    """Look whether guests can read all of what they see as /opt/famlab.
+def check_share(share: Path, user: str) -> None:
+    """Look whether `user`, if there is one, can read what guests see as /opt/famlab.
 
     Raises PrerequisiteMissing if not: it was made with a strict umask.
     """
-    account = guest_account()
-    if account is None:
+    if not user:
         return
     for directory, _, names in os.walk(share):
         for path in (Path(directory), *(Path(directory) / name for name in names)):
-            status = path.lstat()
-            wanted = 0o005 if stat.S_ISDIR(status.st_mode) else 0o004
-            if not stat.S_ISLNK(status.st_mode) and status.st_mode & wanted != wanted:
+            mode = path.lstat().st_mode
+            wanted = 0o005 if stat.S_ISDIR(mode) else 0o004
+            if not stat.S_ISLNK(mode) and mode & wanted != wanted:
                 raise PrerequisiteMissing(
-                    f"{path}: may not be read by {account.pw_name}, whom guests run as; "
+                    f"{path}: may not be read by {user}, whom guests run as; "
                     f"run `chmod -R a+rX {share}`"
                 )

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from famlab_vm.account import guest_account
+from famlab_vm.account import guest_user
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.paths import HOST_PACKAGES, cache_directory, run_directory
 
@@ -81,8 +81,7 @@ def _prepare_root(root: Path) -> None:
     """Write the driver's configuration and share its capability cache with all other labs."""
     (root / "etc").mkdir(mode=0o700, parents=True, exist_ok=True)
     (root / "log").mkdir(mode=0o700, exist_ok=True)
-    as_root = guest_account() is not None
-    (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + (_AS_ROOT if as_root else ""))
+    (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + (_AS_ROOT if guest_user() else ""))
     # Asking a QEMU binary for its capabilities takes seconds; libvirt keeps the answer here.
     cache = cache_directory() / "libvirt"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)

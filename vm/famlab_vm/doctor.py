@@ -12,9 +12,11 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from getpass import getuser
 from importlib.util import find_spec
 from pathlib import Path
 
+from famlab_vm.account import guest_user
 from famlab_vm.errors import FamlabError, PrerequisiteMissing
 from famlab_vm.memory import ON_DISK, SHARED_MEMORY, free_bytes, memory_place
 from famlab_vm.paths import HOST_PACKAGES, Artifacts, cache_directory, run_directory
@@ -25,6 +27,7 @@ from famlab_vm.units import format_size
 _MEMORY_NEEDED = 2 << 30
 _DISK_NEEDED = 4 << 30
 _OLDEST_QEMU = (11, 1)
+_OLDEST_AS_ROOT = (9, 1)
 _SECONDS = 60
 
 
@@ -54,6 +57,7 @@ def _findings(kernel: str | None, qemu: str | None) -> Iterator[Finding]:
     yield from _modules()
     yield from _programs()
     yield _libvirt()
+    yield _account()
     yield from _room()
     yield _fuse()
     try:
@@ -102,6 +106,15 @@ def _libvirt() -> Finding:
         return Finding("lacking", "libvirt's QEMU driver", str(error))
     version = f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
     return Finding("ok", "libvirt's QEMU driver", f"{version}, inside the famlab process")
+
+
+def _account() -> Finding:
+    """The user that guests run as."""
+    try:
+        user = guest_user()
+    except PrerequisiteMissing as error:
+        return Finding("lacking", "user of the guests", str(error))
+    return Finding("ok", "user of the guests", user or getuser())
 
 
 def _room() -> Iterator[Finding]:
@@ -190,7 +203,12 @@ def _qemu(qemu: Path) -> Iterator[Finding]:
         return
     version = (int(match[1]), int(match[2]))
     text = f"{version[0]}.{version[1]} at {qemu}"
-    if version < _OLDEST_QEMU:
+    if version < _OLDEST_AS_ROOT and os.geteuid() == 0:
+        yield Finding(
+            "lacking", "QEMU", f"{text}: before 9.1 it cannot start as root and go on as another "
+            "user; without root it can be used",
+        )
+    elif version < _OLDEST_QEMU:
         yield Finding(
             "note", "QEMU", f"{text}: before 11.1 every access to CXL memory is emulated as "
             "device access, some 50 times slower",

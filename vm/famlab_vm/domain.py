@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from famlab_vm import account
 from famlab_vm.fabric import fabric_arguments
 from famlab_vm.topology import Topology
 
@@ -87,7 +88,8 @@ class GuestFiles:
 class GuestDescription:
     """Everything that determines how one guest is started. Sizes in bytes.
 
-    `clock_offset`: by how many seconds its clock is ahead of this machine's when it starts.
+    `clock_offset`: by how many seconds its clock is ahead of this machine's when it starts. `user`:
+    whom QEMU becomes; empty if it starts as its user.
     """
 
     host: str
@@ -105,7 +107,7 @@ class GuestDescription:
     files: GuestFiles
     extra_kernel_arguments: str = ""
     clock_offset: int = 0
-    account_arguments: Sequence[str] = ()
+    user: str = ""
 
     @property
     def memory(self) -> int:
@@ -169,7 +171,7 @@ class GuestDescription:
             # A guest that resets while no famlab process watches must not run on unnoticed.
             "-action", "reboot=shutdown",
             "-gdb", f"unix:{gdb},server=on,wait=off",
-            *self.account_arguments,
+            *account.qemu_arguments(self.user),
             *fabric_arguments(self.topology, self.memory_files),
         ]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from famlab_vm import process
+from famlab_vm.account import check_share, guest_user
 from famlab_vm.accelerator import choose_accelerator
 from famlab_vm.connection import Connection
 from famlab_vm.errors import LabStateError, UsageError
@@ -86,6 +87,9 @@ class Lab:
             raise UsageError(f"dax: found {dax!r}; allowed: {', '.join(DAX_MODES)}")
         directory = lab_directory(name)
         artifacts = artifacts or Artifacts.find()
+        # Another libvirt has a user of its own for its guests.
+        user = guest_user() if connection.embedded_root() else ""
+        check_share(artifacts.share, user)
         reason = "asked for"
         if kvm is None:
             kvm, reason = choose_accelerator(artifacts, say)
@@ -106,6 +110,7 @@ class Lab:
                 hosts={host: str(uuid_module.uuid4()) for host in host_names(hosts)},
                 kernel_arguments=kernel_arguments,
                 clock_offsets=offsets,
+                user=user,
             )
             state.save()
         except BaseException:

@@ -18,7 +18,7 @@ import libvirt_qemu
 
 from famlab_vm import console as console_log
 from famlab_vm import process
-from famlab_vm.account import give_to_guests
+from famlab_vm.account import give_to_user
 from famlab_vm.agent import Agent
 from famlab_vm.command import CommandResult, CommandRunner
 from famlab_vm.connection import Connection
@@ -37,6 +37,7 @@ from famlab_vm.errors import (
     WorkloadFailed,
 )
 from famlab_vm.follow import Follower
+from famlab_vm.limits import limit_files
 from famlab_vm.kernel_log import is_log_line, panic_text
 from famlab_vm.paths import hint
 from famlab_vm.remove import remove_tree
@@ -176,7 +177,7 @@ class Machine:
             self._forget_boot()
         self.files.directory.mkdir(mode=0o700, exist_ok=True)
         self.files.exchange.mkdir(mode=0o700, exist_ok=True)
-        give_to_guests(self.files.exchange)
+        give_to_user(self.files.exchange, self.description.user)
         self._give(script)
         self.console.mark_start()
         self._boot_offset = self.console.offset()
@@ -185,6 +186,7 @@ class Machine:
         try:
             domain = self._create(xml)
             self.files.description.write_text(domain.XMLDesc())
+            limit_files(self.files.directory, self._boot_offset)
         except libvirt.libvirtError as error:
             words = _without_warnings(str(error))
             raise QemuDied(self.name, "QEMU did not start", words) from error
@@ -200,7 +202,7 @@ class Machine:
             remove_tree(target)
         draft = self.files.directory / "workload"
         draft.write_text(script.text)
-        give_to_guests(draft)
+        give_to_user(draft, self.description.user)
         os.replace(draft, target)
 
     def _create(self, xml: str) -> Any:

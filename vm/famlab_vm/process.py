@@ -30,6 +30,17 @@ def command_line(pid: int) -> list[str]:
     return [os.fsdecode(word) for word in data.rstrip(b"\0").split(b"\0")] if data else []
 
 
+def user(pid: int) -> tuple[int, int]:
+    """Return the user and group ids of process `pid`. Raises ProcessLookupError."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        raise ProcessLookupError(f"process {pid} is gone") from None
+    values = dict(line.split(":", 1) for line in status.splitlines())
+    # After the real ones come the effective ones.
+    return int(values["Uid"].split()[1]), int(values["Gid"].split()[1])
+
+
 def _is_guest(pid: int, directory: Path) -> bool:
     words = command_line(pid)
     prefix = f"unix:{directory}/".replace(",", ",,")

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from famlab_vm.account import qemu_arguments
 from famlab_vm.domain import GuestDescription, GuestFiles
 from famlab_vm.errors import LabStateError
 from famlab_vm.memory import memory_files
@@ -43,7 +42,8 @@ class LabState:
 
     `phase` is starting until `up` is done, then up. `created` is in seconds since the epoch.
     `hosts` maps each host's name to its UUID, which it keeps over restarts. `clock_offsets`: by how
-    many seconds the clocks of hosts are ahead, for those that are not right.
+    many seconds the clocks of hosts are ahead, for those that are not right. `user`: whom guests
+    run as, if famlab's own is root.
     """
 
     name: str
@@ -58,6 +58,7 @@ class LabState:
     hosts: dict[str, str]
     kernel_arguments: str = ""
     clock_offsets: dict[str, int] = field(default_factory=dict)
+    user: str = ""
     phase: str = "starting"
     created: float = field(default_factory=time.time)
 
@@ -88,7 +89,7 @@ class LabState:
             files=GuestFiles(self.directory / host),
             extra_kernel_arguments=self.kernel_arguments,
             clock_offset=self.clock_offsets.get(host, 0),
-            account_arguments=qemu_arguments(),
+            user=self.user,
         )
 
     def save(self) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pwd
 import time
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,23 @@ def _host_status(state: LabState, host: str) -> dict[str, Any]:
         word = "panicked"
     else:
         word = "paused" if _is_paused(state, host) else "running"
-    return {"name": host, "state": word, "pid": pid, "uuid": state.hosts[host]}
+    return {
+        "name": host, "state": word, "pid": pid, "user": _user(pid), "uuid": state.hosts[host],
+    }
+
+
+def _user(pid: int | None) -> str | None:
+    """Return the name of the user that a process runs as, or its number; None if it is gone."""
+    if pid is None:
+        return None
+    try:
+        number, _ = process.user(pid)
+    except ProcessLookupError:
+        return None
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _is_paused(state: LabState, host: str) -> bool:
@@ -64,6 +81,6 @@ def describe(lab: dict[str, Any]) -> str:
         f"  {lab['accelerator_reason']}",
     ]
     for host in lab["hosts"]:
-        pid = f" (pid {host['pid']})" if host["pid"] else ""
+        pid = f" (pid {host['pid']}, user {host['user']})" if host["pid"] else ""
         lines.append(f"  {host['name']}: {host['state']}{pid}")
     return "\n".join(lines)

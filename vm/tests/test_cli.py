@@ -7,6 +7,8 @@ import argparse
 import fcntl
 import inspect
 import json
+import os
+import pwd
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -149,6 +151,7 @@ def test_status(
         ("host0", "running"), ("host1", "stopped"),
     ]
     assert lab["hosts"][0]["pid"] == running.pid
+    assert [host["user"] for host in lab["hosts"]] == [pwd.getpwuid(os.geteuid()).pw_name, None]
     files = state.guest("host0").files
     files.directory.mkdir()
     kept = Path(state.uri.partition("=")[2]) / "run" / "qemu" / "famlab-mine-host0.xml"

@@ -37,7 +37,8 @@ def shards(suite: Suite, count: int, bad: str = "", jobs: int = 1, **variables: 
     folders = []
     for number in range(1, count + 1):
         body = f"BAD = {bad!r}\n{BODY}"
-        run = suite.run(body, jobs=jobs, SHARD=f"{number}/{count}", **variables)
+        chosen = {"SHARD": f"{number}/{count}", "SEED": str(number)}
+        run = suite.run(body, jobs=jobs, **chosen, **variables)
         place = suite.directory / f"shard{len(list(suite.directory.glob('shard*')))}"
         shutil.copytree(run.folder, place)
         folders.append(place)
@@ -138,7 +139,7 @@ def test_runs_of_another_commit(suite: Suite) -> None:
 
 def test_a_matrix(suite: Suite) -> None:
     """Flavours of the kernel are runs of their own, each with all tests; SEED does not count."""
-    folders = shards(suite, 2, SEED="1") + shards(suite, 1, KERNEL_FLAVOR="debug", SEED="2")
+    folders = shards(suite, 2) + shards(suite, 1, KERNEL_FLAVOR="debug")
     run = merged(suite, *folders)
     assert run.status == 0, run.output
     assert len(run.verdict.tests) == 12

@@ -50,32 +50,43 @@ def test_all_pass(suite: Suite, jobs: int) -> None:
     assert run.status == 0 and "1 passed, 0 failed, 0 skipped" in run.output, run.output
 
 
+OBSTACLES = """
+def test_setup(lab):
+    pass
+
+def test_not_built():
+    raise CannotJudge("run make")
+
+def test_disk_full():
+    raise OSError(errno.ENOSPC, "No space left")
+
+@pytest.fixture
+def quota():
+    yield
+    raise OSError(errno.EDQUOT, "over quota")
+
+def test_quota(quota):
+    pass
+"""
+CAUSES = {
+    "test_setup": "LabDoesNotStart: QEMU died",
+    "test_not_built": "CannotJudge: run make",
+    "test_disk_full": "OSError: [Errno 28] No space left",
+    "test_quota": "OSError: [Errno 122] over quota",
+}
+
+
 @BOTH
-@pytest.mark.parametrize(
-    "body, cause",
-    {
-        "setup": ("def test_x(lab):\n    pass\n", "LabDoesNotStart: QEMU died"),
-        "not built": ('def test_x():\n    raise CannotJudge("run make")\n', "run make"),
-        "disk full": (
-            "def test_x():\n    raise OSError(errno.ENOSPC, 'No space left')\n",
-            "No space left",
-        ),
-        "quota": (
-            "@pytest.fixture\ndef f():\n    yield\n    raise OSError(errno.EDQUOT, 'quota')\n"
-            "def test_x(f):\n    pass\n",
-            "quota",
-        ),
-    }.values(),
-    ids=["setup", "not-built", "disk-full", "quota"],
-)
-def test_what_says_nothing_is_told_apart(suite: Suite, jobs: int, body: str, cause: str) -> None:
-    """Status 125; named in the summary with its cause, an error of its own type in junit.xml."""
-    run = suite.run(HEAD + body, jobs=jobs)
+def test_what_says_nothing_is_told_apart(suite: Suite, jobs: int) -> None:
+    """Status 125; in the summary with its cause, and an error of its own type in junit.xml."""
+    run = suite.run(HEAD + OBSTACLES, jobs=jobs)
     assert run.status == 125, run.output
-    assert run.outcomes() == {"test_passes": "passed", "test_x": "not judged"}
-    assert "1 passed, 0 failed, 1 could not be judged" in run.output
-    assert "= could not be judged =" in run.output and f"{cause}\n" in run.output
-    assert tag_of(run, "test_x") == ("error", "infrastructure")
+    assert "1 passed, 0 failed, 4 could not be judged" in run.output
+    assert "= could not be judged =" in run.output
+    for test, cause in CAUSES.items():
+        assert run.outcomes()[test] == "not judged"
+        assert f"::{test}: {cause}\n" in run.output
+        assert tag_of(run, test) == ("error", "infrastructure")
 
 
 def test_the_same_in_the_test_is_a_failure(suite: Suite) -> None:

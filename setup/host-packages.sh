@@ -31,7 +31,7 @@ readonly build=(ccache cmake g++ libcli11-dev libcpp-httplib-dev libdaxctl-dev l
     libgmock-dev libgtest-dev libsodium-dev libspdlog-dev libyaml-cpp-dev make ninja-build
     pkg-config zlib1g-dev)
 readonly package=(dpkg-dev fakeroot file help2man)
-readonly test=(attr curl fuse3 help2man python3 python3-jinja2 python3-libvirt python3-pytest
+readonly test=(attr curl fuse3 gdb help2man python3 python3-jinja2 python3-libvirt python3-pytest
     python3-pytest-timeout python3-pytest-xdist python3-yaml zstd)
 # gpg: mmdebstrap finds with it the keys that the new system needs.
 readonly tree=(bubblewrap gpg mmdebstrap mount util-linux)

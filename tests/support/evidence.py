@@ -36,7 +36,9 @@ class Testimony:
 class Witness(Protocol):
     """A host that has logs.
 
-    It may also have `how_to_enter() -> str`, the command that gives a person a shell on it.
+    It may also have `how_to_enter() -> str`, the command that gives a person a shell on it, and
+    `stacks() -> str`: where everything on it is just now, as something hangs. That is asked after
+    testify(), must not raise, and may harm the host.
     """
 
     @property
@@ -133,6 +135,17 @@ class Court:
         if self.folder is not None:
             folder, self.folder = self.folder, None
             folder.close(failed)
+
+    def take_stacks(self) -> None:
+        """Stores where everything hangs on all hosts that can tell."""
+        self._hear_each(self.witnesses)  # what stacks leave in logs is no complaint
+        with ThreadPoolExecutor(max(1, len(self.witnesses))) as pool:
+            list(pool.map(self._take_stacks_of, self.witnesses))
+
+    def _take_stacks_of(self, witness: Witness) -> None:
+        stacks = getattr(witness, "stacks", None)
+        if stacks is not None and self.folder is not None:
+            self.folder.append(f"{witness.name}.stacks.txt", stacks())
 
     def how_to_enter(self) -> list[str]:
         """For a person: a line for each host that can be entered."""

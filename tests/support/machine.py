@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from support import history, paths
+from support import history, paths, stacks
 from support.evidence import Testimony, Witness
 
 
@@ -175,6 +175,11 @@ class LocalHost:
             text += content[self._log_seen.get(inode, 0) :].decode(errors="replace")
             self._log_seen[inode] = len(content)
         return Testimony(daemon_log=text, wall=history.local_time())
+
+    def stacks(self) -> str:
+        """Where each process of this host is: its daemons, and the commands that wait for them."""
+        processes = stacks.with_environment(f"FAMFS_RUN_DIR={self.run_directory}")
+        return "\n".join(map(stacks.of_process, processes))
 
     def how_to_enter(self) -> str:
         ours = ("FAMFS_SYSTEM_UUID_FILE", "FAMFS_RUN_DIR", "PATH")

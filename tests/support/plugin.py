@@ -2,6 +2,7 @@
 """The pytest plug-in that holds every suite to the same rules.
 
 * every test leaves a folder of evidence (support/evidence.py);
+* one that runs into a time limit leaves the stacks of what hangs (support/stacks.py);
 * a kernel complaint or a daemon's error line fails the test during which it was logged;
 * a process, mount, socket or file that a test leaves fails that test (support/leaks.py);
 * a skip must name a missing feature (support/skips.py);
@@ -25,7 +26,8 @@ from typing import Any
 import pytest
 
 from support import (
-    history, keep, leaks, outcomes, paths, repeat, repro, results, shard, skips, verdict, workers,
+    history, keep, leaks, outcomes, paths, repeat, repro, results, shard, skips, stacks,
+    verdict, workers,
 )  # fmt: skip
 from support.evidence import Folder, court
 
@@ -227,6 +229,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, None]:
     outcome = yield
     report = outcome.get_result()
+    if call.when != "teardown" and call.excinfo and stacks.ran_into_limit(call.excinfo.value):
+        court.take_stacks()
     refused = _refuse(report)
     problems: list[str] = item.stash.get(_PROBLEMS, list[str]())
     item.stash[_PROBLEMS] = list[str]()

@@ -51,7 +51,7 @@ def refuse(why: str) -> NoReturn:
     pytest.exit(why, returncode=Exit.NOT_JUDGED)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
     """An exception and all that led to it."""
     pending, seen = [error], set[int]()
     while pending:
@@ -68,7 +68,7 @@ def obstacle(error: BaseException | None, when: str) -> str:
 
     `error` is what the phase ended with; None if it is the plug-in that has found a fault.
     """
-    for one in _chain(error) if error is not None else ():
+    for one in chain(error) if error is not None else ():
         if isinstance(one, CannotJudge) or (when == "setup" and isinstance(one, tuple(_in_setup))):
             return f"{type(one).__name__}: {str(one) or 'no message'}".splitlines()[0]
         if isinstance(one, OSError) and one.errno in _DISK_FULL and not _is_tested(one.filename):

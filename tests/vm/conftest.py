@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 from famfs_verbs import Famfs
 from famlab_vm import Artifacts, Connection
-from famlab_vm.errors import AgentError, BootError, PrerequisiteMissing
+from famlab_vm.errors import AgentError, BootError, CommandTimeout, PrerequisiteMissing
 from famlab_vm.machine import DaxDevice
-from support import plugin, programs, repro, selection, shard, verdict, workers
+from support import plugin, programs, repro, selection, shard, stacks, verdict, workers
 from support.evidence import court
 from vm import covered
 from vm.cluster import Cluster
@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     run_directory().mkdir(mode=0o700, exist_ok=True)
     os.environ["SEED"] = os.environ.get("SEED") or str(random.randrange(1_000_000))
     verdict.not_judged_in_setup(BootError, PrerequisiteMissing, AgentError)
+    stacks.time_limit(CommandTimeout)
     if programs.FOREIGN and (problem := programs.problem()):
         verdict.refuse(problem)
     try:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from famlab_vm import Machine as Guest
-from famlab_vm.errors import AgentError, CommandTimeout, LabStateError
+from famlab_vm.errors import AgentError, CommandTimeout, FamlabError, LabStateError
 from famlab_vm.machine import DaxDevice
-from support import history, paths
+from support import history, keep, paths, programs
 from support.evidence import Testimony, court
 from support.machine import Outcome, conclude
 from vm.patience import PATIENCE
@@ -31,6 +31,20 @@ done
 true
 """
 _GATHER_TIMEOUT = 20
+
+# Where all tasks of the kernel are, then those that are blocked, then the threads of each daemon
+# whose name is given. The last line is the length of the kernel's log.
+_STACKS = """\
+before=$(dmesg | wc -l)
+echo t >/proc/sysrq-trigger
+echo w >/proc/sysrq-trigger
+dmesg | tail -n +"$((before + 1))"
+for pid in $(pidof "$@"); do
+    timeout 60 gdb --batch --nx -ex 'thread apply all backtrace' -p "$pid" 2>&1
+done
+dmesg | wc -l
+"""
+_STACKS_TIMEOUT = 90
 
 
 class State(enum.Enum):
@@ -126,6 +140,34 @@ class LabHost:
         """A processor reports that memory at a physical address is lost."""
         history.fault(self.name, "machine check", hex(address))
         self.guest.machine_check(address)
+
+    def stacks(self) -> str:
+        """Where everything is; who does not answer is panicked, unless it is to be kept."""
+        if self.state is State.PAUSED or not self.guest.is_running() or self.guest.panicked():
+            return f"no stacks: it is {self.state.value}"
+        words = ["sh", "-c", _STACKS, "sh", *programs.DAEMONS]
+        try:
+            said = self.guest.run(words, timeout=_STACKS_TIMEOUT * PATIENCE).stdout
+            text, _, length = said.decode(errors="replace").rstrip().rpartition("\n")
+            self._kernel_lines_seen = int(length)
+            self._console_seen = self.guest.console_offset()
+            return text
+        except (FamlabError, ValueError) as error:
+            return f"it does not answer: {error}\n{self._stack_by_panic()}"
+
+    def _stack_by_panic(self) -> str:
+        """What its kernel prints of the processor that an NMI reaches."""
+        if keep.wanted():
+            return "it is left as it is: KEEP=1"
+        self.state = State.GONE
+        history.fault(self.name, "panic", "to see where it hangs")
+        try:
+            self.guest.panic()
+        except LabStateError as error:
+            return f"an NMI does nothing: {error}"
+        text = self.guest.console_text(self._console_seen)
+        self._console_seen = self.guest.console_offset()
+        return text
 
     def how_to_enter(self) -> str:
         lab = self.guest.files.lab

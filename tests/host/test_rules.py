@@ -198,7 +198,7 @@ def test_kernel_complaint_fails_the_test_that_caused_it(sub_run: SubRun, log: st
 
 def test_kernel_complaint_asked_for_is_no_failure(sub_run: SubRun) -> None:
     """A test that makes the kernel complain on purpose says so."""
-    marker = '@pytest.mark.expects_kernel_trouble("injected")'
+    marker = '@pytest.mark.expects_kernel_trouble("WARNING: CPU", host="host7")'
     code, output = sub_run.run(
         WITNESS.format(marker=marker, log="kernel_log", line=KERNEL_LINES[0])
     )

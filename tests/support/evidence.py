@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -38,7 +39,8 @@ class Witness(Protocol):
 
     It may also have `how_to_enter() -> str`, the command that gives a person a shell on it, and
     `stacks() -> str`: where everything on it is just now, as something hangs. That is asked after
-    testify(), must not raise, and may harm the host.
+    testify(), must not raise, and may harm the host. With `glance() -> Testimony` it says what can
+    be known without asking it anything, if nothing was done with it since testify().
     """
 
     @property
@@ -80,10 +82,10 @@ class Folder:
             with (self.path / name).open("a") as file:
                 file.write(text if text.endswith("\n") else text + "\n")
 
-    def take(self, witness: Witness) -> list[str]:
+    def take(self, witness: Witness, glance: bool = False) -> list[str]:
         """Stores what a host has logged since; returns what the test must answer for."""
         asked = time.monotonic()
-        said = witness.testify()
+        said = (getattr(witness, "glance", witness.testify) if glance else witness.testify)()
         history.clock_seen(witness.name, said.uptime, said.wall, asked)
         # A guest that cannot be asked has a console still.
         history.kernel(witness.name, said.kernel_log or said.console)
@@ -180,23 +182,26 @@ class Court:
         """Asks one host now, as a log of it goes away."""
         self._complaints += self._complaints_of(witness)
 
-    def _complaints_of(self, witness: Witness) -> list[str]:
+    def _complaints_of(self, witness: Witness, glance: bool = False) -> list[str]:
         if self.folder is None:
             return []
         try:
-            return self.folder.take(witness)
+            return self.folder.take(witness, glance)
         except Exception as error:  # evidence must never hide what the test itself says
             history.note(witness.name, "cannot be asked", repr(error))
             return [f"{witness.name}: it cannot be asked: {error!r}"]
 
-    def _hear_each(self, witnesses: Sequence[Witness]) -> None:
+    def _hear_each(self, witnesses: Sequence[Witness], glance: bool = False) -> None:
         with ThreadPoolExecutor(max(1, len(witnesses))) as pool:
-            for complaints in pool.map(self._complaints_of, witnesses):
+            for complaints in pool.map(partial(self._complaints_of, glance=glance), witnesses):
                 self._complaints += complaints
 
-    def hear_all(self) -> list[str]:
-        """The complaints since the last call, of all hosts, dismissed ones included."""
-        self._hear_each(self.witnesses)
+    def hear_all(self, glance: bool = False) -> list[str]:
+        """The complaints since the last call, of all hosts, dismissed ones included.
+
+        With `glance`, a host with which nothing was done since is looked at from outside.
+        """
+        self._hear_each(self.witnesses, glance)
         complaints, self._complaints = self._complaints, []
         return complaints
 

@@ -154,10 +154,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(hookwrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
-    outcome = yield
-    if outcome.excinfo is not None:
-        # Asked before fixtures are torn down, while the hosts are as the failure left them.
-        item.stash[_PROBLEMS] = [f"logged during this test: {line}" for line in court.hear_all()]
+    yield
+    # Asked before fixtures are torn down, while the hosts are as the test has left them.
+    item.stash[_PROBLEMS] = [f"logged during this test: {line}" for line in court.hear_all()]
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -167,7 +166,7 @@ def pytest_runtest_teardown(
     if kept := keep.wanted() and item.stash.get(_FAILED, False):
         keep.keep(item, court.how_to_enter())
     outcome = yield
-    complaints = court.hear_all()
+    complaints = court.hear_all(glance=True)
     if complaints or outcome.excinfo is not None or item.stash.get(_FAILED, False):
         if not keep.wanted():
             for drop in court.on_harm:
@@ -175,7 +174,7 @@ def pytest_runtest_teardown(
             complaints += court.hear_all()
     base: frozenset[leaks.Leak] = item.stash.get(_LEAK_BASE, leaks.NOTHING)
     left = leaks.NOTHING if kept else leaks.current() - base
-    problems = [f"logged during this test: {line}" for line in complaints]
+    problems = [f"logged while it was torn down: {line}" for line in complaints]
     problems += [f"left behind: {leak}" for leak in sorted(left) if not _is_adopted(leak)]
     item.stash[_PROBLEMS] = problems
     if problems and keep.wanted() and not kept:

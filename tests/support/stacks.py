@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hangs when a test runs into a time limit: which failures these are, and where threads are."""
+"""What hangs when a test runs into a time limit: which these are; where threads are."""
 
 from __future__ import annotations
 

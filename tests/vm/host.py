@@ -64,6 +64,7 @@ class LabHost:
         self.name = guest.name
         self.state = State.STARTING
         self._console_seen = 0
+        self._used = False  # since it was last asked
         self._forget_boot()
 
     def _forget_boot(self) -> None:
@@ -83,6 +84,7 @@ class LabHost:
         input: bytes | None = None,
     ) -> Outcome:
         command = history.Command(self.name, argv)
+        self._used = True
         try:
             done = self.guest.run(argv, timeout=timeout * PATIENCE, input=input)
         except (CommandTimeout, AgentError, LabStateError) as error:
@@ -191,6 +193,7 @@ class LabHost:
         """It is ready: what was known of an earlier boot is void."""
         history.ready(self.name)
         self._forget_boot()
+        self._used = True
         self.state = State.RUNNING
 
     def _death(self) -> str:
@@ -203,12 +206,19 @@ class LabHost:
         return ""
 
     def testify(self) -> Testimony:
+        return self._tell(ask=True)
+
+    def glance(self) -> Testimony:
+        return self._tell(ask=self._used)
+
+    def _tell(self, ask: bool) -> Testimony:
         said = Testimony(console=self.guest.console_text(self._console_seen))
         self._console_seen = self.guest.console_offset()
         if self.state is not State.RUNNING:
             return said
         said.death = self._death()
-        if not said.death:
+        if ask and not said.death:
+            self._used = False
             try:
                 self._ask_all(said)
             except (AgentError, LabStateError, CommandTimeout) as error:

@@ -23,6 +23,7 @@ from pathlib import Path
 from famlab_vm.memory import SHARED_MEMORY, memory_directory
 from famlab_vm.process import find_guests
 from famlab_vm.remove import remove_tree
+from famlab_vm.terminal import visible
 
 from support.paths import RUN_DIRECTORY, RUN_MARKER
 
@@ -33,7 +34,7 @@ class Leak:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.what[:300]}"
+        return visible(f"{self.kind} {self.what[:300]}")  # a guest may have given the name
 
 
 NOTHING: frozenset[Leak] = frozenset()

@@ -13,6 +13,7 @@ from types import FrameType
 from famlab_vm import commands
 from famlab_vm.errors import FamlabError, PrerequisiteMissing
 from famlab_vm.paths import DEFAULT_LAB, HOST_PACKAGES
+from famlab_vm.terminal import show
 
 _EPILOG = """\
 examples:
@@ -142,6 +143,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     execute = host_command(
         "exec", commands.execute, "run a command in a host and exit with its status",
+        "Output is passed on as it is, also to a terminal, as with ssh: a host that you do not\n"
+        "trust can send it control characters. It is killed after 1 GiB of output.\n\n"
         "example:\n  famlab exec host0 -- sh -c 'dmesg | tail'\n"
         "  tar c dir | famlab exec -i host0 -- tar x -C /tmp\n",
     )
@@ -154,16 +157,24 @@ def build_parser() -> argparse.ArgumentParser:
 
     host_command(
         "shell", commands.shell, "open an interactive root shell in a host",
-        "Ctrl-] leaves the shell, which goes on running.\n",
+        "Ctrl-] leaves the shell, which goes on running. What the host writes is passed on as it\n"
+        "is.\n",
     )
     push = host_command("push", commands.push, "copy a file into a host")
     push.add_argument("local", metavar="LOCAL", help="file on this machine")
     push.add_argument("remote", metavar="REMOTE", help="path in the host")
-    pull = host_command("pull", commands.pull, "copy a file out of a host")
+    pull = host_command(
+        "pull", commands.pull, "copy a file out of a host",
+        "Set-user-id, set-group-id and sticky bits are dropped; FIFOs, sockets and devices are\n"
+        "refused, and so are more than 4 GiB, 100,000 files and directories, or 100 levels.\n",
+    )
     pull.add_argument("remote", metavar="REMOTE", help="path in the host")
     pull.add_argument("local", metavar="LOCAL", help="file on this machine")
 
-    log = host_command("log", commands.log, "print a host's serial console")
+    log = host_command(
+        "log", commands.log, "print a host's serial console",
+        "On a terminal, control characters are shown as \\xNN.\n",
+    )
     log.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     host_command("xml", commands.xml, "print the libvirt description a host was started with")
     host_command("kill", commands.kill, "kill a host at once, as if its power had failed")
@@ -234,7 +245,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return result
     except FamlabError as error:
-        print(f"famlab: {error}", file=sys.stderr)
+        show(f"famlab: {error}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("famlab: interrupted", file=sys.stderr)
@@ -247,5 +258,5 @@ def main(arguments: Sequence[str]) -> int:
         print(f"famlab: {error}; run `{HOST_PACKAGES}`", file=sys.stderr)
         return PrerequisiteMissing.exit_code
     except OSError as error:
-        print(f"famlab: {error}", file=sys.stderr)
+        show(f"famlab: {error}", sys.stderr)
         return 1

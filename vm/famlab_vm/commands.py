@@ -32,6 +32,7 @@ from famlab_vm.progress import Progress
 from famlab_vm.remove import remove_tree
 from famlab_vm.separate import in_child
 from famlab_vm.state import LabState, lab_directory, lab_names
+from famlab_vm.terminal import show, show_bytes
 from famlab_vm.topology import Topology, topology_names
 from famlab_vm.trace import Trace
 from famlab_vm.units import format_size
@@ -165,13 +166,13 @@ def status(args: argparse.Namespace) -> int:
             if args.name is not None:
                 raise
             # Unreadable, or removed just now: the others are shown all the same.
-            print(f"famlab: {error}", file=sys.stderr)
+            show(f"famlab: {error}", sys.stderr)
     if args.json:
         print(json.dumps(labs, indent=1))
     elif not labs:
         print("no lab is up; start one: famlab up")
     else:
-        print("\n\n".join(describe(lab) for lab in labs))
+        show("\n\n".join(describe(lab) for lab in labs))
     return 0
 
 
@@ -275,15 +276,12 @@ def pull(args: argparse.Namespace) -> int:
 def log(args: argparse.Namespace) -> int:
     """Print a host's console."""
     path = _host_state(args).guest(args.host).files.console_log
-    if not args.follow:
-        sys.stdout.buffer.write(path.read_bytes())
-        return 0
     from famlab_vm.follow import Follower
 
     with Follower(path) as follower:
-        for chunk in follower.chunks():
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+        if not args.follow:
+            follower.stop()
+        show_bytes(follower.chunks())
     return 0
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 _STAGE = re.compile(r"^famlab: (?!failed:)([a-z]+): ?(.*)$", re.MULTILINE)
 _FAILED = re.compile(r"^famlab: failed: ([a-z]+): ?(.*)$", re.MULTILINE)
+# Of a longer log, which a guest can make, the end is looked at.
+_LONGEST_TEXT = 64 << 20
 # The console log holds all boots of a guest; this line of famlab's own separates them.
 _START_MARK = "=== famlab starts the guest ==="
 
@@ -30,10 +32,10 @@ class Console:
             return 0
 
     def text(self, offset: int = 0) -> str:
-        """Return the log from `offset` on, with carriage returns removed."""
+        """Return the log from `offset` on, with carriage returns removed; of a long one the end."""
         try:
             with self.path.open("rb") as stream:
-                stream.seek(offset)
+                stream.seek(max(offset, os.fstat(stream.fileno()).st_size - _LONGEST_TEXT))
                 return stream.read().decode(errors="replace").replace("\r", "")
         except FileNotFoundError:
             return ""

@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+from famlab_vm.terminal import show
+
 
 class Progress:
     """Prints `[famlab  12.3s] TEXT`. Safe to use from several threads."""
@@ -22,4 +24,4 @@ class Progress:
             return
         with self._lock:
             elapsed = time.monotonic() - self._start
-            print(f"[famlab {elapsed:5.1f}s] {text}", file=sys.stderr, flush=True)
+            show(f"[famlab {elapsed:5.1f}s] {text}", sys.stderr)

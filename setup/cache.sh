@@ -33,6 +33,9 @@ readonly cache_kinds=(tree lint-tree kernel image-base image)
 readonly cache_parts=("${cache_kinds[@]}" tmp locks logs ccache tidy accelerator libvirt)
 readonly cache_mark='# The cache of famlab.'
 
+# What is kept is read by other users too: guests of root, and those who share the cache.
+umask 022
+
 say() {
     local area=$1 tenths
     shift
@@ -74,9 +77,21 @@ cache_link() {
     mv -T -- "$link.$$" "$link"
 }
 
+# Programs are started from the cache, and what it holds is removed: nobody else may write there.
+cache_check_owner() { # EXIT-CODE
+    local bad
+    [ -d "$FAMLAB_CACHE" ] || return 0
+    # Another run may be adding and removing files.
+    bad=$(find "$FAMLAB_CACHE" -maxdepth 2 ! -type l \( ! -uid "$EUID" ! -uid 0 -o -perm /022 \) \
+        -printf '%p (owner %u, mode %m)' -quit 2>/dev/null) || true
+    [ -z "$bad" ] || die "$1" cache "others can write to $bad, and programs are started from this" \
+        "cache: name another FAMLAB_CACHE, or make it yours alone (chown, chmod go-w)"
+}
+
 # A directory that has other contents is somebody's data, whatever FAMLAB_CACHE says.
 cache_adopt() {
     local tag=$FAMLAB_CACHE/CACHEDIR.TAG name names allowed
+    cache_check_owner 2
     ! grep -qsxF -- "$cache_mark" "$tag" || return 0
     mapfile -d '' -t names < <(find "$FAMLAB_CACHE" -mindepth 1 -maxdepth 1 -printf '%f\0' 2>/dev/null)
     # Before the first entry there can only be what vm/ has left. With a tag there, it is a cache

@@ -13,8 +13,8 @@ usage: setup/clean-cache.sh
 
 Removes the cache, $FAMLAB_CACHE or ~/.cache/famlab: trees, kernels, images, compiler cache. Other
 clones build again what they need. Refuses a directory that this cache has not marked as its own
-(CACHEDIR.TAG), and while something in it is being built or used, by a running host for example.
-Whatever else is in the directory stays.
+(CACHEDIR.TAG) or to which others can write, and while something in it is being built or used, by a
+running host for example. Whatever else is in the directory stays.
 
 Exit status: 0 ok, 2 usage, 16 refused.
 USAGE
@@ -42,6 +42,7 @@ case ${1:-} in -h | --help) usage; exit 0 ;; esac
 [ -d "$FAMLAB_CACHE" ] || exit 0
 grep -qsxF -- "$cache_mark" "$FAMLAB_CACHE/CACHEDIR.TAG" ||
     die 16 cache "$FAMLAB_CACHE has no CACHEDIR.TAG of this cache; it stays"
+cache_check_owner 16
 for file in "$FAMLAB_CACHE"/locks/*.lock; do
     [ -e "$file" ] || continue
     flock -n "$file" true ||

@@ -98,3 +98,32 @@ def test_what_is_missing_is_told_without_building(tmp_path: Path) -> None:
         done = shell(tmp_path / "no" / "cache", "setup/tree.sh", "--missing", tree)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{tree}\n", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", [".", "tree", "tree/key"])
+# Only root can give files away, hence find some of another user in its cache.
+@pytest.mark.parametrize("how", ["group", "others", *(["owner"] if os.geteuid() == 0 else [])])
+def test_cache_that_others_can_write_to(tmp_path: Path, place: str, how: str) -> None:
+    """Nothing in it is used, as programs are started from it, and nothing in it is removed."""
+    cache, link = tmp_path / "cache", tmp_path / "link"
+    fill(cache, link)
+    link.unlink()
+    if how == "owner":
+        os.chown(cache / place, 1, 0)
+    else:
+        (cache / place).chmod(0o775 if how == "group" else 0o757)
+    done = fill(cache, link)
+    assert (done.returncode, "others can write to" in done.stderr) == (2, True)
+    assert not link.exists()
+    done = clean(cache)
+    assert (done.returncode, "others can write to" in done.stderr) == (16, True)
+    assert (cache / "tree" / "key" / "file").exists()
+
+
+def test_cache_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    """A user of a group of several is not locked out of the own cache."""
+    cache, link = tmp_path / "cache", tmp_path / "link"
+    script = f"umask 002; exec bash -c '{FILL}' fill {SETUP} {link}"
+    for _ in range(2):
+        assert shell(cache, "bash", "-c", script).returncode == 0
+    assert all(path.stat().st_mode & 0o022 == 0 for path in (cache, *cache.rglob("*")))

@@ -29,8 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _place(item: pytest.Item) -> dict[str, str]:
-    spec = getattr(item, "callspec", None)
-    found = {name: str(value) for name, value in (spec.params if spec is not None else {}).items()}
+    found = {name: str(value) for name, value in selection.parameters(item).items()}
     return {"contract": str(item.path), "test": item.nodeid.partition("[")[0], **found}
 
 
@@ -42,10 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     common, own = ("contract", "backend"), ("test",)
     meetings = [pairwise.meetings(_place(item), common, own) for item in items]
-    chosen = [items[index] for index in pairwise.choose(meetings)]
-    left = set(items) - set(chosen)
-    config.hook.pytest_deselected(items=[item for item in items if item in left])
-    items[:] = chosen
+    selection.keep(config, items, [items[index] for index in pairwise.choose(meetings)])
 
 
 @pytest.fixture

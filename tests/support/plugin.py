@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from support import (
-    history, keep, leaks, outcomes, paths, repeat, repro, results, shard, skips, stacks,
+    history, keep, leaks, outcomes, paths, repeat, repro, results, selection, shard, skips, stacks,
     verdict, workers,
 )  # fmt: skip
 from support.evidence import Folder, court
@@ -123,7 +123,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _folder_of(item: pytest.Item) -> Folder:
     errors = [str(marker.args[0]) for marker in item.iter_markers("expects_daemon_errors")]
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
     # A file outside tests/ has no path in its node id.
     file = (
         item.path.relative_to(paths.TESTS) if item.path.is_relative_to(paths.TESTS) else item.path
@@ -136,7 +135,7 @@ def _folder_of(item: pytest.Item) -> Folder:
             for marker in item.iter_markers("expects_kernel_trouble")
         ],
         daemon_errors_expected=errors,
-        parameters={name: str(value) for name, value in parameters.items()},
+        parameters={name: str(value) for name, value in selection.parameters(item).items()},
     )
 
 

@@ -1,14 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a run is of all tests or of a choice of them (support/pairwise.py)."""
+"""Which of the collected tests a run is of: all, or a choice of them (support/pairwise.py)."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
+
+
+def parameters(item: pytest.Item) -> dict[str, Any]:
+    """The values of a test's parameters, by their names."""
+    return dict(getattr(getattr(item, "callspec", None), "params", {}))
 
 
 def of_all(config: pytest.Config) -> bool:
     """FULL=1 asks for all; and who names tests means all of these."""
     named = config.option.keyword or any("::" in word for word in config.args)
     return os.environ.get("FULL") == "1" or bool(named)
+
+
+def keep(config: pytest.Config, items: list[pytest.Item], kept: Sequence[pytest.Item]) -> None:
+    """Makes `kept`, in their order, what is run of `items`; pytest is told of the others."""
+    left = set(items) - set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = kept

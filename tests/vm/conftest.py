@@ -8,7 +8,7 @@ A famfs stays mounted from test to test, each in a directory of its own; a test 
 makes it anew or harms a host is marked `own_mount` and gets one of its own.
 
 `@pytest.mark.shapes(hosts=..., topologies=..., dax=...)` gives the dimensions; HOSTS=, TOPOLOGY=
-and DAX= of the environment override them (see labs.shapes).
+and DAX= of the environment override them (see vm/shapes.py).
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from vm.labs import LabKeeper, TestLab, run_directory
 from vm.mapping import DAEMON_SERVED, METHODS, OWN_CHOICE, Probe, of_its_own, standing
 from vm.patience import PATIENCE
 from vm.shapes import Shape, shapes
-
 
 _COVERED = pytest.StashKey[str]()
 
@@ -87,12 +86,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leaves out what the overrides exclude and, unless FULL=1, all but a choice; puts tests that
     share a lab and a mount side by side.
     """
-    shapes_of = {item: covered.parameters(item).get("shape", "none needed") for item in items}
+    shapes_of = {item: selection.parameters(item).get("shape", "none needed") for item in items}
     rest = [item for item in items if shapes_of[item] is not None]
-    few = covered.choose(rest)
-    config.stash[_COVERED] = covered.table(rest, few)
+    if config.option.covered:
+        config.stash[_COVERED] = covered.table(rest, covered.choose(rest))
     if not selection.of_all(config):
-        rest = few
+        rest = covered.choose(rest)
     order: dict[object, int] = {}
     for item in rest:
         order.setdefault(shapes_of[item], len(order))
@@ -104,10 +103,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         )
     )
     config.stash[shard.WHOLE] = [item.nodeid for item in rest]
-    kept = shard.part(rest)
-    left = set(items) - set(kept)
-    config.hook.pytest_deselected(items=[item for item in items if item in left])
-    items[:] = kept
+    selection.keep(config, items, shard.part(rest))
     for item in items:
         marker = item.get_closest_marker("timeout")
         limit = float(marker.args[0] if marker else config.getini("timeout"))

@@ -9,20 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pytest
-from support import pairwise
-from vm.mapping import DAEMON_SERVED, METHODS
+from support import pairwise, selection
+from vm.mapping import ALL_METHODS
 from vm.shapes import Shape
 
 # The dimensions of the suite, each value of which is to meet each of the others; a contract is a
 # file of tests. What else a test has as a parameter is its own.
 DIMENSIONS = ("contract", "topology", "hosts", "cpus", "dax", "method", "kind")
-
-_ALL_METHODS = (*METHODS, DAEMON_SERVED)
-
-
-def parameters(item: pytest.Item) -> dict[str, object]:
-    spec = getattr(item, "callspec", None)
-    return dict(spec.params) if spec is not None else {}
 
 
 def place(item: pytest.Item) -> dict[str, str]:
@@ -30,11 +23,11 @@ def place(item: pytest.Item) -> dict[str, str]:
     module, _, function = item.nodeid.partition("[")[0].partition("::")
     name = module.rpartition("/")[2].removeprefix("test_").removesuffix(".py")
     found = {"contract": name, "test": f"{name}.{function}"}
-    for name, value in parameters(item).items():
+    for name, value in selection.parameters(item).items():
         if isinstance(value, Shape):
             found |= {field: str(of_lab) for field, of_lab in vars(value).items()}
         else:
-            found["method" if value in _ALL_METHODS else name] = str(value)
+            found["method" if value in ALL_METHODS else name] = str(value)
     return found
 
 

@@ -75,6 +75,11 @@ class LabHost:
 
     # What a test does with it.
 
+    def _use(self) -> Guest:
+        """The guest, with which something is done now."""
+        self._used = True
+        return self.guest
+
     def run(
         self,
         argv: Sequence[str],
@@ -84,9 +89,8 @@ class LabHost:
         input: bytes | None = None,
     ) -> Outcome:
         command = history.Command(self.name, argv)
-        self._used = True
         try:
-            done = self.guest.run(argv, timeout=timeout * PATIENCE, input=input)
+            done = self._use().run(argv, timeout=timeout * PATIENCE, input=input)
         except (CommandTimeout, AgentError, LabStateError) as error:
             command.end(repr(error))
             raise
@@ -94,17 +98,17 @@ class LabHost:
         return conclude(command, outcome, check)
 
     def ask(self, argv: Sequence[str]) -> tuple[int, str]:
-        done = self.guest.run(argv, timeout=60 * PATIENCE)
+        done = self._use().run(argv, timeout=60 * PATIENCE)
         return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
 
     def push(self, local: Path, remote: str) -> None:
         """Copies a file of this machine into the guest."""
-        self.guest.push(local, remote, timeout=60 * PATIENCE)
+        self._use().push(local, remote, timeout=60 * PATIENCE)
 
     def devices(self) -> list[DaxDevice]:
         """The dax devices that it found when it booted."""
         if not self._devices:
-            self._devices = self.guest.dax_devices()
+            self._devices = self._use().dax_devices()
         return self._devices
 
     def ensure_directory(self, path: str) -> None:

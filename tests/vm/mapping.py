@@ -20,6 +20,7 @@ from vm.standing import Standing
 # The methods of the kernel, and the one that needs nothing of it.
 METHODS = ("extent-map", "fmap")
 DAEMON_SERVED = "daemon-served"
+ALL_METHODS = (*METHODS, DAEMON_SERVED)
 # With FAMFS_BIN also the one that it takes by itself, whatever its name.
 OWN_CHOICE = "own-choice"
 STATISTICS = "/sys/kernel/debug/fuse_dax/stats"

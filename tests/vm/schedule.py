@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from vm.mapping import DAEMON_SERVED, METHODS
+from vm.mapping import ALL_METHODS
 from vm.shapes import shape_in
 from xdist.scheduler import LoadScopeScheduling
 
@@ -19,7 +19,7 @@ _PIECE = 8
 def method_in(node_id: str) -> str:
     """The mapping method that the id of a test names; empty if it has none."""
     parameters = node_id.partition("[")[2]
-    return next((name for name in (*METHODS, DAEMON_SERVED) if name in parameters), "")
+    return next((name for name in ALL_METHODS if name in parameters), "")
 
 
 class LabScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -18,7 +18,7 @@ from famlab_vm.machine import DaxDevice
 from vm.cluster import Cluster
 from vm.host import LabHost
 from vm.labs import TestLab
-from vm.mapping import DAEMON_SERVED, METHODS, Probe, require_method
+from vm.mapping import ALL_METHODS, DAEMON_SERVED, Probe, require_method
 from vm.shapes import Shape
 
 STRIPED = ("--nstrips", "2", "--chunksize", "2M")
@@ -105,7 +105,7 @@ class Devices:
             )  # fmt: skip
 
 
-@pytest.fixture(params=(*METHODS, DAEMON_SERVED))
+@pytest.fixture(params=ALL_METHODS)
 def on_two(
     request: pytest.FixtureRequest,
     lab: TestLab,

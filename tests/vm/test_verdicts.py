@@ -45,13 +45,12 @@ class Run:
 
 def run_planted(folder: Path, *tests: str) -> Run:
     """tests/run in an environment like the one this suite was started in."""
-    own = (paths.RUN_MARKER, paths.RUN_DIRECTORY, paths.RUN_RESULTS, "FAMLAB_RUN", "SHARD", "TESTS",
-           "HOSTS", "TOPOLOGY", "DAX", "CPUS", "KEEP", "REPEAT")  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name not in own}
+    # What says which run, and which part of the suite, this one is.
+    own = {"FAMLAB_RUN", "SHARD", "TESTS", "HOSTS", "TOPOLOGY", "DAX", "CPUS", "KEEP", "REPEAT"}
     environment = {
         name: value
-        for name, value in environment.items()
-        if not name.startswith(("PYTEST_", "FAMLAB_TEST_"))
+        for name, value in os.environ.items()
+        if name not in own and not name.startswith(("PYTEST_", "FAMLAB_TEST_"))
     }
     environment |= {paths.RESULTS_DIRECTORY: str(folder), "JOBS": "1"}
     words = ["vm", "vm/planted.py", "-k", " or ".join(tests)]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from famlab_vm.agent import Agent
     from famlab_vm.command import CommandRunner
     from famlab_vm.lab import Lab
+    from famlab_vm.machine import Machine
 
 # Seconds to tell a host the size of the terminal; without effect if it takes longer.
 _SIZE_TIMEOUT = 10.0
@@ -299,35 +300,39 @@ def kill(args: argparse.Namespace) -> int:
     return 0
 
 
-def panic(args: argparse.Namespace) -> int:
-    """Panic a host's kernel."""
+@contextmanager
+def _opened_host(args: argparse.Namespace) -> Iterator[Machine]:
+    """Open the lab of a host that a command is about."""
     check_host_name(args.host)
     with _opened(args.name) as lab:
-        lab.host(args.host).panic()
+        yield lab.host(args.host)
+
+
+def panic(args: argparse.Namespace) -> int:
+    """Panic a host's kernel."""
+    with _opened_host(args) as host:
+        host.panic()
     return 0
 
 
 def pause(args: argparse.Namespace) -> int:
     """Make a host stand still."""
-    check_host_name(args.host)
-    with _opened(args.name) as lab:
-        lab.host(args.host).pause()
+    with _opened_host(args) as host:
+        host.pause()
     return 0
 
 
 def resume(args: argparse.Namespace) -> int:
     """Let a paused host go on."""
-    check_host_name(args.host)
-    with _opened(args.name) as lab:
-        lab.host(args.host).resume()
+    with _opened_host(args) as host:
+        host.resume()
     return 0
 
 
 def mce(args: argparse.Namespace) -> int:
     """Make memory fail under a host's kernel."""
-    check_host_name(args.host)
-    with _opened(args.name) as lab:
-        lab.host(args.host).machine_check(args.address)
+    with _opened_host(args) as host:
+        host.machine_check(args.address)
     return 0
 
 

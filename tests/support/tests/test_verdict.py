@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import paths
+from support.skips import missing_feature
 from support.tests.conftest import BOTH, Run, Suite
 
 HEAD = """
@@ -136,7 +137,7 @@ def test_x(panics):
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
     if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
+        missing_feature("root", "only root can mount a small file system")
     place = tmp_path / "small"
     place.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(place)]

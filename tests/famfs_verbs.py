@@ -22,7 +22,10 @@ ALLOCATION_UNIT = 2 * MEBI
 # Unmounts $1 and returns when its daemon, $2, has ended; umount(8) alone returns before.
 UMOUNT = 'umount "$1" && while pgrep -f "^[^ ]*$2 .*$1" >/dev/null; do sleep 0.1; done'
 
-# Exit codes of `famfs fsck`.
+# Exit codes. A command that fails otherwise ends with its errno.
+MKFS_USAGE = 1  # it cannot be made like that, wherever
+MKFS_REFUSED = 2  # something is there or in use
+UMOUNT_FAILED = 32  # of umount(8)
 FSCK_CLEAN = 0
 FSCK_USAGE = 1
 FSCK_DAMAGE = 4

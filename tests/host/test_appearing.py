@@ -99,10 +99,13 @@ def test_client_learns_of_a_file_that_nobody_asks_for(cluster: Cluster) -> None:
 
 
 def test_logplay_is_harmless(master: Famfs, client: Famfs) -> None:
-    """`famfs logplay`, which scripts of the reference call, changes nothing that is there."""
-    master.creat("file", 4096)
+    """`famfs logplay`, which scripts of the reference call, tells what the log has and changes
+    nothing that is there.
+    """
+    master.mkdir("d")
+    master.creat("d/file", 4096)
     before = client.tree()
-    client.logplay()
-    client.logplay("--dryrun")
-    master.logplay()
+    assert "0 new log entries; 2 in all, 0 of them skipped" in client.logplay().text
+    assert "2 log entries: 1 files, 1 directories, 0 skipped" in client.logplay("--dryrun").text
+    assert "0 new log entries" in master.logplay().text
     assert client.tree() == before == on_client(master.tree())

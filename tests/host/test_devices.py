@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from famfs_verbs import FSCK_DAMAGE, MEBI, Famfs, random_bytes
+from famfs_verbs import FSCK_DAMAGE, MEBI, MKFS_REFUSED, MKFS_USAGE, Famfs, random_bytes
 from host.cluster import DEVICE_SIZE, Cluster
 from support import media
 
@@ -190,9 +190,9 @@ def test_devadd(devices: Devices, mounted: bool) -> None:
     assert client.read("new") == content
     assert client.read("old") == old
     again = master.famfs("devadd", "--force", master.mount_point, str(devices.second), check=False)
-    assert 0 < again.returncode < 128
+    assert again.returncode == errno.EEXIST and "already" in again.text
     refused = client.famfs("devadd", client.mount_point, str(devices.second), check=False)
-    assert 0 < refused.returncode < 128
+    assert refused.returncode == errno.EROFS and "master" in refused.text
     assert "No errors" in devices.fsck()
 
 
@@ -203,16 +203,16 @@ def test_devices_in_use_are_refused(devices: Devices, directory: Path) -> None:
     other = directory / "other"
     with other.open("wb") as file:
         file.truncate(DEVICE_SIZE)
-    for words, word in (
-        ((str(other), str(devices.second)), "further device"),
-        ((str(other), str(other)), "twice"),
-        ((str(devices.second),), "bytes"),
+    for words, word, code in (
+        ((str(other), str(devices.second)), "further device", MKFS_REFUSED),
+        ((str(other), str(other)), "twice", MKFS_USAGE),
+        ((str(devices.second),), "bytes", MKFS_USAGE),
     ):
         refused = master.run("mkfs.famfs", *words, check=False)
-        assert 0 < refused.returncode < 128
+        assert refused.returncode == code, refused
         assert word in refused.text
     devices.mount()
     refused = master.run("mkfs.famfs", "--force", str(other), str(devices.second), check=False)
-    assert refused.returncode == 2 and "mounted" in refused.text
+    assert refused.returncode == MKFS_REFUSED and "mounted" in refused.text
     named = master.famfs("mount", str(devices.second), str(directory), check=False)
-    assert named.returncode != 0 and "SECONDARY" in named.text
+    assert named.returncode == errno.EUCLEAN and "SECONDARY" in named.text

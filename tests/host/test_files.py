@@ -6,9 +6,13 @@ Nothing is copied or announced between the hosts but the shared memory itself.
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 from famfs_verbs import ALLOCATION_UNIT, MEBI, Entry, Famfs, on_client, random_bytes, sha256
 from host.cluster import Cluster
+from support import media
 
 SIZES = {
     "one byte": 1,
@@ -30,10 +34,17 @@ def test_contiguous_file_reads_the_same_on_the_client(
     assert client.read("file") == content
 
 
-def test_interleaved_file_reads_the_same_on_the_client(master: Famfs, client: Famfs) -> None:
+def test_interleaved_file_reads_the_same_on_the_client(
+    master: Famfs, client: Famfs, memory: Path
+) -> None:
     """A file in three strips is one sequence of bytes on the client, across chunk borders."""
     content = random_bytes(15 * MEBI + 4321, seed=3)
     master.put("file", content, *INTERLEAVED)
+    with media.medium(memory) as medium:
+        index = medium.find("file")
+        assert medium.entry(index, "ext_type") == media.INTERLEAVED
+        assert medium.entry(index, "nstrips") == 3
+        assert medium.entry(index, "chunk_size") == 2 * MEBI
     assert client.read("file") == content
     assert client.read("file", 2 * MEBI - 100, 300) == content[2 * MEBI - 100 : 2 * MEBI + 200]
 
@@ -43,7 +54,7 @@ def test_creat_randomize_is_verified_by_the_client(master: Famfs, client: Famfs)
     master.creat("file", 3 * MEBI + 17, "--randomize", "--seed", "42")
     client.famfs("verify", "--seed", "42", "--filename", client.path("file"))
     wrong = client.famfs("verify", "--seed", "43", "--filename", client.path("file"), check=False)
-    assert 0 < wrong.returncode < 128
+    assert wrong.returncode == errno.EILSEQ
 
 
 def test_tree_is_equal_everywhere(master: Famfs, client: Famfs) -> None:
@@ -67,7 +78,8 @@ def test_mkdir_parents_makes_the_whole_path(master: Famfs, client: Famfs) -> Non
     master.mkdir("x/y/z", "-p")
     master.mkdir("x/y/z", "-p")
     assert sorted(client.tree()) == ["x", "x/y", "x/y/z"]
-    assert master.mkdir("p/q", check=False).returncode != 0
+    assert master.mkdir("p/q", check=False).returncode == errno.ENOENT
+    assert not client.exists("p")
 
 
 def test_recursive_copy_arrives_whole(master: Famfs, client: Famfs) -> None:
@@ -87,7 +99,7 @@ def test_creating_again_with_the_same_size_changes_nothing(master: Famfs, client
     content = random_bytes(MEBI, seed=8)
     master.put("file", content)
     master.creat("file", MEBI)
-    assert master.creat("file", 2 * MEBI, check=False).returncode != 0
+    assert master.creat("file", 2 * MEBI, check=False).returncode == errno.EEXIST
     assert client.read("file") == content
 
 

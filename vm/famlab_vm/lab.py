@@ -210,9 +210,8 @@ class Lab:
     def down(self) -> None:
         """Kill all guests and remove everything of the lab. Works for a lab that is half dead."""
         process.kill_guests(self.directory)
-        with ThreadPoolExecutor(len(self._machines)) as pool:
-            list(pool.map(Machine.settle, self.hosts))
         for machine in self.hosts:
+            machine.settle()
             machine.release()
         remove_lab(self.directory, self._connection, self.state)
         self._lock.release()

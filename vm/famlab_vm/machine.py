@@ -353,16 +353,13 @@ class Machine:
         process.kill_guests(self.files.directory)
 
     def settle(self) -> None:
-        """After kill(): make libvirt notice, and wait until it has removed its files for the guest.
+        """After kill(): wait until libvirt has noticed and removed its files for the guest.
 
-        It waits for init to collect the process, which takes a second on some machines; by itself
-        it does so for one guest after the other.
+        It waits for init to collect the process, which takes a second on some machines.
         """
         with self._changed:
-            domain = self._domain
-        if domain is not None:
-            with suppress(libvirt.libvirtError):  # it has noticed meanwhile
-                domain.destroy()
+            watched = self._domain is not None
+        if watched:
             self._wait_until(lambda: self._stopped, 30, "is killed, but libvirt does not notice")
 
     def panic(self) -> None:

@@ -58,10 +58,19 @@ endef
 host: need-build
 	@setup/compile.sh build/host all
 
+# The tests of the lab itself and of the runner: not again for a change of daemon/ alone.
+RUNNER_TESTED := build/runner-tests.passed
+$(RUNNER_TESTED): $(if $(FULL),need-test) | need-test
+$(RUNNER_TESTED): pyproject.toml $(shell find vm tests setup images -type f ! -name '*.pyc' ! -name '* *')
+	$(call say,tests of vm/ and of tests/support)
+	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider -c pyproject.toml -n $$(nproc) \
+		vm/tests tests/support/tests
+	@touch $@
+
 test: export ASAN_OPTIONS = abort_on_error=1:detect_leaks=1
 test: export UBSAN_OPTIONS = print_stacktrace=1
 test: export TSAN_OPTIONS = halt_on_error=1
-test: famfs-bin need-test
+test: famfs-bin need-test $(RUNNER_TESTED)
 	@setup/compile.sh $(TESTED) all,unit-tests $(if $(filter none,$(SANITIZE)),, \
 		-DFAMFS_SANITIZE=$(SANITIZE) -DFAMFS_BIN_DIR=$(CURDIR)/$(TESTED)/bin \
 		-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O0 -g1")
@@ -69,9 +78,6 @@ test: famfs-bin need-test
 	@ctest --test-dir $(TESTED) --output-on-failure -j$$(nproc)
 	$(call say,$$(awk '/^\[  PASSED  \]/ { n += $$4 } END { print n + 0 }' \
 		$(TESTED)/Testing/Temporary/LastTest.log) unit tests passed)
-	$(call say,tests of vm/ and of tests/support)
-	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider -c pyproject.toml -n $$(nproc) \
-		vm/tests tests/support/tests
 	$(call say,tests/host)
 	@$(if $(FAMFS_BIN)$(filter none,$(SANITIZE)),,FAMFS_BIN=$(CURDIR)/$(TESTED)/bin )tests/run host
 

@@ -29,13 +29,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _place(item: pytest.Item) -> dict[str, str]:
-    found = {name: str(value) for name, value in selection.parameters(item).items()}
-    return {"contract": str(item.path), "test": item.nodeid.partition("[")[0], **found}
+    backend = selection.parameters(item).get("backend")
+    place = {"contract": str(item.path), "test": item.nodeid.partition("[")[0]}
+    return place | ({"backend": str(backend)} if backend else {})
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out, unless FULL=1, all but a choice: each test once with each value of what is its
-    own, and each file of tests with both backends.
+    """Leaves out, unless FULL=1, all but a choice: each test with one value of its parameters, and
+    each file of tests with both backends.
     """
     if selection.of_all(config):
         return

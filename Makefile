@@ -65,7 +65,7 @@ $(RUNNER_TESTED): pyproject.toml $(shell find vm tests setup images -type f ! -n
 	$(call say,tests of vm/ and of tests/support)
 	@/usr/bin/python3 -B -m pytest -q -p no:cacheprovider -c pyproject.toml -n $$(nproc) \
 		vm/tests tests/support/tests
-	@touch $@
+	@mkdir -p $(@D) && touch $@
 
 test: export ASAN_OPTIONS = abort_on_error=1:detect_leaks=1
 test: export UBSAN_OPTIONS = print_stacktrace=1

@@ -74,11 +74,34 @@ tree_version() {
         "$repo/build/tree/root/var/lib/dpkg/status"
 }
 
+# What a patched source depends on.
+packaged_source() {
+    tree_version linux-source-7.3
+    tree_version gcc-14
+    tree_version binutils
+    cat -- "$here/patches/series"
+    find "$here/patches" -name '*.patch' -exec cat -- {} +
+}
+
+# Source and objects stay in build/kernel-objects: make compiles for another flavour, or after a
+# change of a fragment, only what its options concern. Those of the debug flavour concern all.
 build_packaged() {
-    local dir=$1 tarball
+    local dir=$1 tarball kept=$repo/build/kernel-objects key lock out=out
     shift
     tarball=$(readlink -f -- "$repo/build/tree/root/usr/src/linux-source-7.3.tar.xz")
-    "$repo/setup/in-tree" -- "$here/packaged.sh" "$tarball" "$dir" "$@" 2>&1 | follow "$FAMLAB_LOG"
+    key=$(packaged_source | cache_key)
+    mkdir -p -- "$kept"
+    exec {lock}>"$kept/lock"
+    flock -n "$lock" || { say kernel "another run uses build/kernel-objects; waiting"; flock "$lock"; }
+    if [ "$(cat -- "$kept/key" 2>/dev/null)" != "$key" ]; then
+        rm -rf -- "$kept"/{source,out,out-debug}
+        printf '%s\n' "$key" >"$kept/key"
+    fi
+    [[ " ${fragments[*]} " != *" debug "* ]] || out=out-debug
+    mkdir -p -- "$kept/source" "$kept/$out"
+    "$repo/setup/in-tree" --bind "$kept/source:/usr/src/linux" --bind "$kept/$out:/usr/src/out" -- \
+        "$here/packaged.sh" "$tarball" "$dir" "$@" 2>&1 | follow "$FAMLAB_LOG"
+    exec {lock}>&-
     cp -- "$FAMLAB_LOG" "$dir/build.log"
 }
 
@@ -86,12 +109,9 @@ make_packaged() {
     local key frags
     mapfile -t frags < <(fragment_files tiny "${fragments[@]}")
     key=$({
-        tree_version linux-source-7.3
-        tree_version gcc-14
-        tree_version binutils
+        packaged_source
         # A comment changes nothing.
-        grep -hv '^ *#' -- "${frags[@]}" "$here/compile.sh" "$here/packaged.sh" "$here/patches/series"
-        find "$here/patches" -name '*.patch' -exec cat -- {} +
+        grep -hv '^ *#' -- "${frags[@]}" "$here/compile.sh" "$here/packaged.sh"
     } | cache_key)
     cache_get kernel "$key" "$link" build_packaged "${frags[@]}"
 }

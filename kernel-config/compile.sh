@@ -27,7 +27,7 @@ shift 3
 here=$(dirname -- "$(readlink -f -- "$0")")
 
 # Not the names of whoever and whatever compiles it.
-export KBUILD_BUILD_USER=famlab KBUILD_BUILD_HOST=famlab
+export KBUILD_BUILD_USER=famlab KBUILD_BUILD_HOST=famlab KBUILD_BUILD_VERSION=1
 
 mkdir -p -- "$out/merged"
 make=(make --no-print-directory -C "$source" O="$out")

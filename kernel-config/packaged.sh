@@ -14,8 +14,9 @@ usage() {
 usage: kernel-config/packaged.sh TARBALL RESULT FRAGMENT...
 
 Makes vmlinux, bzImage, System.map and config in the directory RESULT from the kernel source
-TARBALL, the patches of kernel-config/patches/series and the FRAGMENTs. The source is unpacked
-in /usr/src, which is memory and ends with this tree, without what no fragment can need.
+TARBALL, the patches of kernel-config/patches/series and the FRAGMENTs. The source is in
+/usr/src/linux, without what no fragment can need, and is unpacked if it is not whole there; what
+/usr/src/out has from an earlier run is used again.
 
 Exit status: as compile.sh, and 23 if a patch does not apply.
 USAGE
@@ -50,10 +51,13 @@ apply_patches() {
     done <"$here/patches/series"
 }
 
-say kernel "unpacking ${tarball##*/}"
-mkdir "$source"
-tar -xf "$tarball" -C "$source" --strip-components=1 "${unneeded[@]}"
-apply_patches
+if [ ! -e "$source/.patched" ]; then
+    say kernel "unpacking ${tarball##*/}"
+    find "$source" "$out" -mindepth 1 -delete
+    tar -xf "$tarball" -C "$source" --strip-components=1 "${unneeded[@]}"
+    apply_patches
+    touch "$source/.patched"
+fi
 "$here/compile.sh" "$source" "$out" - "$@"
 cp -- "$out/vmlinux" "$out/System.map" "$out/arch/x86/boot/bzImage" "$result/"
 cp -- "$out/.config" "$result/config"

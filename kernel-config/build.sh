@@ -97,7 +97,7 @@ build_packaged() {
         rm -rf -- "$kept"/{source,out,out-debug}
         printf '%s\n' "$key" >"$kept/key"
     fi
-    [[ " ${fragments[*]} " != *" debug "* ]] || out=out-debug
+    [[ " ${fragments[*]} " != *" debug "* ]] || out='out-debug'
     mkdir -p -- "$kept/source" "$kept/$out"
     "$repo/setup/in-tree" --bind "$kept/source:/usr/src/linux" --bind "$kept/$out:/usr/src/out" -- \
         "$here/packaged.sh" "$tarball" "$dir" "$@" 2>&1 | follow "$FAMLAB_LOG"

@@ -58,8 +58,7 @@ checks() {
 }
 
 vm() {
-    # Make test-vm boots them: the unit tests of the kernel patches, a kernel without the methods.
-    step make kernel KERNEL_FLAVOR=kunit
+    # Make test-vm boots it: a kernel without the methods.
     step make kernel KERNEL_FLAVOR=nomap
     step make test-vm FULL=1
 }

@@ -151,7 +151,6 @@ drop_unknown() {
         case $name in famfs | kunit) ;; *) known+=("$name") ;; esac
     done
     [ ${#known[@]} -lt ${#fragments[@]} ] || return 0
-    [ "$flavor" != kunit ] || die 24 kernel "$source has no unit tests of our patches to run"
     say kernel "it has none of our mapping methods (no FUSE_DAX_FMAP in fs/fuse/Kconfig), so" \
         "famfs.config is left out and files will be served by the daemon"
     fragments=("${known[@]}")

@@ -81,9 +81,9 @@ class TestLab:
             standing.umount_all()
 
 
-def kernel_of_flavor(name: str, *as_good: str) -> Path:
-    """The chosen kernel if it is of this flavour or one as good, else the one of this flavour."""
-    if os.environ.get("KERNEL_FLAVOR") in (name, *as_good):
+def kernel_of_flavor(name: str) -> Path:
+    """The chosen kernel if it is of this flavour, else the one of this flavour."""
+    if os.environ.get("KERNEL_FLAVOR") == name:
         return Artifacts.find().kernel
     kernel = paths.BUILD / f"kernel-{name}" / "vmlinux"
     if not kernel.exists():

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/cache.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace noncoherent {
+namespace {
+
+constexpr size_t kRecent = 256;
+
+using Word = uint64_t;
+constexpr unsigned kWordsPerLine = kLineSize / sizeof(Word);
+
+std::atomic_ref<Word> word(std::byte* line, unsigned index) {
+  return std::atomic_ref(reinterpret_cast<Word*>(line)[index]);  // lines are aligned
+}
+
+Mask bit(uint64_t line) { return Mask{1} << (line % kLinesPerPage); }
+
+}  // namespace
+
+Cache::Cache(unsigned number, SharedDevice& device, Frames& frames, const Policy& policy,
+             Counters& counters, Gate* gate)
+    : number_(number),
+      device_(device),
+      frames_(frames),
+      policy_(policy),
+      counters_(counters),
+      gate_(gate),
+      parts_(std::make_unique<std::atomic<Part*>[]>(device.pages() / kPagesPerPart + 1)),
+      random_(policy.seed * 0x9e3779b97f4a7c15 + number) {}
+
+Cache::~Cache() = default;
+
+
+Cache::PageState* Cache::find(uint64_t page) {
+  Part* const part = parts_[page / kPagesPerPart].load(std::memory_order_acquire);
+  return part == nullptr ? nullptr : &(*part)[page % kPagesPerPart];
+}
+
+Cache::PageState* Cache::present_locked(uint64_t page) {
+  PageState* const found = find(page);
+  return found != nullptr && found->base ? found : nullptr;
+}
+
+std::byte* Cache::here(uint64_t line) { return frames_.data() + line * kLineSize; }
+
+std::byte* Cache::base_of(const PageState& page, uint64_t line) {
+  return page.base->data() + line % kLinesPerPage * kLineSize;
+}
+
+void Cache::fill(uint64_t page) {
+  const std::lock_guard lock(mutex_);
+  if (present_locked(page) != nullptr) {  // two processors touched it at once
+    frames_.wake(page);
+    return;
+  }
+  make_room_locked();
+  if (find(page) == nullptr) {
+    owned_parts_.push_back(std::make_unique<Part>());
+    parts_[page / kPagesPerPart].store(owned_parts_.back().get(), std::memory_order_release);
+  }
+  if (gate_ != nullptr) gate_->pass(Passage::fetch, number_, page * kLinesPerPage, kLinesPerPage);
+  PageState& state = *find(page);
+  auto base = std::make_unique<Page>();
+  device_.fetch_page(page, *base);
+  frames_.install(page, *base);
+  state.base = std::move(base);
+  pages_.push_back(page);
+  ++counters_.fills;
+}
+
+// The bytes of a line in which it differs from its base.
+Mask Cache::differing(const PageState& page, uint64_t line) {
+  const std::byte* const base = base_of(page, line);
+  Mask found = 0;
+  for (unsigned i = 0; i < kWordsPerLine; ++i) {
+    const Word now = word(here(line), i).load(std::memory_order_relaxed);
+    Word then;
+    std::memcpy(&then, base + i * sizeof(Word), sizeof(Word));
+    for (unsigned byte = 0; now != then && byte < sizeof(Word); ++byte) {
+      if ((now ^ then) >> (8 * byte) & 0xff) found |= Mask{1} << (i * sizeof(Word) + byte);
+    }
+  }
+  return found;
+}
+
+// If the line is dirty: takes its bytes, which become its base. What is stored from here on makes
+// it dirty again: the bit goes before the bytes are read.
+bool Cache::capture_locked(PageState& page, uint64_t line, Line& bytes) {
+  const bool modified = page.modified.fetch_and(~bit(line)) & bit(line);
+  if (!modified && differing(page, line) == 0) return false;
+  for (unsigned i = 0; i < kWordsPerLine; ++i) {
+    const Word now = word(here(line), i).load(std::memory_order_relaxed);
+    std::memcpy(bytes.data() + i * sizeof(Word), &now, sizeof(Word));
+  }
+  std::memcpy(base_of(page, line), bytes.data(), kLineSize);
+  return true;
+}
+
+void Cache::commit_locked(uint64_t line, const Line& bytes, Mask which) {
+  if (gate_ != nullptr) gate_->pass(Passage::commit, number_, line, 1);
+  device_.commit(line, bytes, which);
+  ++counters_.commits;
+}
+
+// The line as the device has it now, but for the bytes `except` and those that are stored meanwhile.
+void Cache::refetch_locked(PageState& page, uint64_t line, Mask except) {
+  if (gate_ != nullptr) gate_->pass(Passage::fetch, number_, line, 1);
+  const Line fresh = device_.fetch_line(line);
+  std::byte* const base = base_of(page, line);
+  if (std::memcmp(base, fresh.data(), kLineSize) != 0) ++counters_.refreshed;
+  for (unsigned i = 0; i < kWordsPerLine; ++i) {
+    Word then, wanted;
+    std::memcpy(&then, base + i * sizeof(Word), sizeof(Word));
+    std::memcpy(&wanted, fresh.data() + i * sizeof(Word), sizeof(Word));
+    Word now = word(here(line), i).load(std::memory_order_relaxed);
+    Word merged;
+    do {
+      Word keep = 0;
+      for (unsigned byte = 0; byte < sizeof(Word); ++byte) {
+        const Word mask = Word{0xff} << (8 * byte);
+        const bool stored = except >> (i * sizeof(Word) + byte) & 1;
+        if (stored || ((now ^ then) & mask) != 0) keep |= mask;
+      }
+      merged = (now & keep) | (wanted & ~keep);
+    } while (!word(here(line), i).compare_exchange_weak(now, merged));
+  }
+  std::memcpy(base, fresh.data(), kLineSize);
+}
+
+// Does all that a line is owed, now.
+void Cache::settle_locked(PageState& page, uint64_t line, Mask except) {
+  const auto found = owed_.find(line);
+  if (found == owed_.end()) return;
+  const Owed owed = found->second;
+  owed_.erase(found);
+  page.owed.fetch_and(~bit(line));
+  if (owed.commit != 0) commit_locked(line, owed.bytes, owed.commit);
+  if (owed.refetch) refetch_locked(page, line, except);
+}
+
+void Cache::store_to_line(uint64_t line, Mask which) {
+  PageState* const page = find(line / kLinesPerPage);
+  if (page == nullptr) return;
+  // The exchange also keeps the store, which came before, from being seen later than the bit.
+  const bool first = !(page->modified.fetch_or(bit(line)) & bit(line));
+  const bool owed = page->owed.load() & bit(line);
+  if (!owed && !(first && policy_.evictions != 0)) return;
+  const std::lock_guard lock(mutex_);
+  if (PageState* const present = present_locked(line / kLinesPerPage)) {
+    // A flush that a later store of the same line meets was before it: the store sees its line.
+    const auto found = owed_.find(line);
+    if (found != owed_.end() && found->second.refetch) settle_locked(*present, line, which);
+  }
+  if (!first || policy_.evictions == 0) return;
+  if (recent_.size() < kRecent) {
+    recent_.push_back(line);
+  } else {
+    recent_[random_() % kRecent] = line;
+  }
+  maybe_evict_locked();
+}
+
+void Cache::stored(uint64_t offset, unsigned length) {
+  const uint64_t line = offset / kLineSize;
+  const unsigned start = offset % kLineSize;
+  const unsigned here = std::min<unsigned>(length, kLineSize - start);
+  store_to_line(line, bits(start, here));
+  if (here < length) store_to_line(line + 1, bits(0, length - here));
+}
+
+bool Cache::write_back(uint64_t line) {
+  const std::lock_guard lock(mutex_);
+  PageState* const page = present_locked(line / kLinesPerPage);
+  Line bytes;
+  if (page == nullptr || !capture_locked(*page, line, bytes)) {
+    ++counters_.idle_write_backs;
+    maybe_evict_locked();
+    return page != nullptr && page->owed.load() & bit(line);
+  }
+  ++counters_.write_backs;
+  if (!policy_.strict()) {
+    commit_locked(line, bytes, kAll);
+    return false;
+  }
+  Owed& owed = owed_[line];
+  owed.bytes = bytes;
+  owed.commit = kAll;
+  page->owed.fetch_or(bit(line));
+  maybe_evict_locked();
+  return true;
+}
+
+bool Cache::invalidate(uint64_t line, bool at_once) {
+  const std::lock_guard lock(mutex_);
+  PageState* const page = present_locked(line / kLinesPerPage);
+  if (page == nullptr) {
+    ++counters_.idle_invalidations;
+    return false;
+  }
+  ++counters_.invalidations;
+  Line bytes;
+  const bool dirty = capture_locked(*page, line, bytes);
+  if (!policy_.strict()) {
+    if (dirty) commit_locked(line, bytes, kAll);
+    if (!drop_if_clean_locked(line / kLinesPerPage)) refetch_locked(*page, line, 0);
+    return false;
+  }
+  Owed& owed = owed_[line];
+  if (dirty) {
+    owed.bytes = bytes;
+    owed.commit = kAll;
+  }
+  owed.refetch = true;
+  page->owed.fetch_or(bit(line));
+  if (at_once && owed.commit != 0) {
+    const Mask which = owed.commit;
+    owed.commit = 0;
+    const Line now = owed.bytes;
+    commit_locked(line, now, which);
+  }
+  maybe_evict_locked();
+  return true;
+}
+
+bool Cache::complete(uint64_t line, bool loads) {
+  const std::lock_guard lock(mutex_);
+  PageState* const page = present_locked(line / kLinesPerPage);
+  const auto found = owed_.find(line);
+  if (page == nullptr || found == owed_.end()) return false;
+  if (loads || found->second.around || !found->second.refetch) {
+    settle_locked(*page, line, 0);
+    return false;
+  }
+  const Owed owed = found->second;
+  found->second.commit = 0;
+  if (owed.commit != 0) commit_locked(line, owed.bytes, owed.commit);
+  return true;
+}
+
+bool Cache::stored_around(uint64_t offset, unsigned length) {
+  const uint64_t line = offset / kLineSize;
+  const unsigned start = offset % kLineSize;
+  const unsigned here = std::min<unsigned>(length, kLineSize - start);
+  bool left = store_line_around(line, bits(start, here));
+  if (here < length) left = store_line_around(line + 1, bits(0, length - here)) || left;
+  return left;
+}
+
+// Such a store leaves the cache at once but reaches memory with a fence only; what else was dirty in
+// its line goes with it (SDM volume 1, 10.4.6.2).
+bool Cache::store_line_around(uint64_t line, Mask which) {
+  const std::lock_guard lock(mutex_);
+  PageState* const page = present_locked(line / kLinesPerPage);
+  if (page == nullptr) return false;
+  ++counters_.non_temporal;
+  Owed& owed = owed_[line];
+  page->owed.fetch_or(bit(line));
+  const bool modified = page->modified.load() & bit(line);
+  const Mask others = modified ? kAll : differing(*page, line) & ~which;
+  Line now;
+  page->modified.fetch_or(bit(line));  // so that it is captured though it may be as its base
+  capture_locked(*page, line, now);
+  for (unsigned i = 0; i < kLineSize; ++i) {
+    if ((which | others) >> i & 1) owed.bytes[i] = now[i];
+  }
+  owed.commit |= which | others;
+  owed.around = true;
+  owed.refetch = true;
+  if (policy_.strict()) {
+    maybe_evict_locked();
+    return true;
+  }
+  settle_locked(*page, line, 0);
+  return false;
+}
+
+void Cache::stored_beside_others(uint64_t offset, unsigned length, const std::byte* value) {
+  stored(offset, length);
+  const std::lock_guard lock(mutex_);
+  for (unsigned i = 0; i < length; ++i) {
+    const uint64_t at = offset + i;
+    const uint64_t line = at / kLineSize;
+    PageState* const page = present_locked(line / kLinesPerPage);
+    if (page == nullptr) continue;
+    const std::byte fetched = base_of(*page, line)[at % kLineSize];
+    if (fetched == value[i]) continue;
+    std::byte expected = fetched;
+    std::byte& place = frames_.data()[at];
+    std::atomic_ref(place).compare_exchange_strong(expected, value[i]);
+  }
+}
+
+// All that is dirty in the page, and what its lines are owed, reaches the device.
+void Cache::write_back_page_locked(PageState& page, uint64_t number) {
+  for (uint64_t line = number * kLinesPerPage; line < (number + 1) * kLinesPerPage; ++line) {
+    if (page.owed.load() & bit(line)) {
+      owed_[line].refetch = false;
+      settle_locked(page, line, 0);
+    }
+    Line bytes;
+    if (capture_locked(page, line, bytes)) commit_locked(line, bytes, kAll);
+  }
+}
+
+// A present page leaves; pages_ is the caller's matter.
+void Cache::drop_locked(uint64_t number) {
+  PageState& page = *find(number);
+  frames_.hold(number);
+  write_back_page_locked(page, number);
+  page.base.reset();
+  frames_.discard(number);
+  ++counters_.dropped;
+}
+
+bool Cache::clean(const PageState& page, uint64_t number) {
+  if (page.modified.load() != 0 || page.owed.load() != 0) return false;
+  for (uint64_t line = number * kLinesPerPage; line < (number + 1) * kLinesPerPage; ++line) {
+    if (differing(page, line) != 0) return false;
+  }
+  return true;
+}
+
+bool Cache::drop_if_clean_locked(uint64_t number) {
+  PageState& page = *find(number);
+  if (!clean(page, number)) return false;
+  frames_.hold(number);
+  if (!clean(page, number)) {
+    frames_.release(number);
+    return false;
+  }
+  page.base.reset();
+  frames_.discard(number);
+  ++counters_.dropped;
+  return true;
+}
+
+void Cache::make_room_locked() {
+  while (pages_.size() >= policy_.capacity / kPageSize) {
+    const uint64_t oldest = pages_.front();
+    pages_.pop_front();
+    if (present_locked(oldest) == nullptr) continue;  // it has left by itself
+    drop_locked(oldest);
+    ++counters_.evicted;
+  }
+}
+
+void Cache::maybe_evict_locked() {
+  if (policy_.evictions == 0 || random_() % 1024 >= policy_.evictions) return;
+  if (!recent_.empty() && random_() % 4 != 0) {
+    const size_t chosen = random_() % recent_.size();
+    evict_locked(recent_[chosen]);
+    recent_[chosen] = recent_.back();
+    recent_.pop_back();
+  } else if (!pages_.empty()) {
+    const uint64_t page = pages_[random_() % pages_.size()];
+    evict_locked(page * kLinesPerPage + random_() % kLinesPerPage);
+  }
+}
+
+// The line leaves, and comes back as if it was touched at once.
+void Cache::evict_locked(uint64_t line) {
+  PageState* const page = present_locked(line / kLinesPerPage);
+  if (page == nullptr) return;
+  settle_locked(*page, line, 0);
+  Line bytes;
+  if (capture_locked(*page, line, bytes)) commit_locked(line, bytes, kAll);
+  refetch_locked(*page, line, 0);
+  ++counters_.evicted;
+}
+
+void Cache::write_back_and_invalidate_all() {
+  const std::lock_guard lock(mutex_);
+  for (const uint64_t page : pages_) {
+    if (present_locked(page) != nullptr) drop_locked(page);
+  }
+  pages_.clear();
+  recent_.clear();
+}
+
+}  // namespace noncoherent

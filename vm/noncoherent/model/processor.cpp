@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/processor.h"
+
+namespace noncoherent {
+
+void Processor::add(Cache& cache, uint64_t line, bool left) {
+  const Place place{&cache, line};
+  if (!left || (!owed_.empty() && owed_.back() == place)) return;
+  if (owed_.size() == kMostOwed) {
+    counters_.early += owed_.size();
+    for (const Place& first : owed_) first.cache->complete(first.line, true);
+    owed_.clear();
+  }
+  owed_.push_back(place);
+}
+
+void Processor::store_around(Cache& cache, uint64_t offset, unsigned length) {
+  const bool left = cache.stored_around(offset, length);
+  for (uint64_t line = offset / kLineSize; line <= (offset + length - 1) / kLineSize; ++line) {
+    add(cache, line, left);
+  }
+}
+
+void Processor::fence(bool loads) {
+  if (owed_.empty()) return;
+  ++counters_.fences;
+  std::erase_if(owed_, [loads](const Place& place) {
+    return !place.cache->complete(place.line, loads);
+  });
+}
+
+}  // namespace noncoherent

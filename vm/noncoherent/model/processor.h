@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flushes and fences of one processor of a host.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/cache.h"
+
+namespace noncoherent {
+
+// Sources: Intel SDM volume 2, CLFLUSH, CLFLUSHOPT, CLWB, SFENCE, MFENCE, LFENCE, WBINVD; volume 3,
+// 9.2 (memory ordering) and 9.3 (serializing instructions).
+//
+// Not thread-safe: each processor is one thread's.
+class Processor {
+ public:
+  explicit Processor(Counters& counters) : counters_(counters) {}
+
+  void clwb(Cache& cache, uint64_t line) { add(cache, line, cache.write_back(line)); }
+  void clflushopt(Cache& cache, uint64_t line) { add(cache, line, cache.invalidate(line, false)); }
+  // Is ordered with stores, so what was dirty is in memory before any later store; a load may still
+  // come first.
+  void clflush(Cache& cache, uint64_t line) { add(cache, line, cache.invalidate(line, true)); }
+  void store_around(Cache& cache, uint64_t offset, unsigned length);
+
+  // SFENCE: orders stores, write-backs and invalidations with each other.
+  void store_fence() { fence(false); }
+  // MFENCE, instructions with LOCK, XCHG with memory, and those that serialise: loads too.
+  void full_fence() { fence(true); }
+
+  // Whether a fence would do anything.
+  bool waiting() const { return !owed_.empty(); }
+
+ private:
+  struct Place {
+    Cache* cache;
+    uint64_t line;
+    bool operator==(const Place&) const = default;
+  };
+  // Beyond these, what was flushed first is completed without a fence, as a processor may.
+  static constexpr size_t kMostOwed = 4096;
+
+  void add(Cache& cache, uint64_t line, bool left);
+  void fence(bool loads);
+
+  Counters& counters_;
+  std::vector<Place> owed_;
+};
+
+}  // namespace noncoherent

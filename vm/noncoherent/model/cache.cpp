@@ -65,10 +65,10 @@ void Cache::fill(uint64_t page) {
   PageState& state = *find(page);
   auto base = std::make_unique<Page>();
   device_.fetch_page(page, *base);
-  frames_.install(page, *base);
+  ++counters_.fills;
   state.base = std::move(base);
   pages_.push_back(page);
-  ++counters_.fills;
+  frames_.install(page, *state.base);
 }
 
 // The bytes of a line in which it differs from its base.

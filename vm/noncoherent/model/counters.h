@@ -22,6 +22,8 @@ struct Counters {
   std::atomic<uint64_t> dropped{0};           // pages that left
   std::atomic<uint64_t> early{0};             // flushes done before their fence, to bound memory
   std::atomic<uint64_t> fences{0};            // fences that found something to do
+  std::atomic<uint64_t> unmapped{0};          // flushes of addresses that were not mapped yet
+  std::atomic<uint64_t> forgotten{0};         // pages of them, of too many that were never mapped
 };
 
 }  // namespace noncoherent

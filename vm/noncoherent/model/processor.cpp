@@ -5,6 +5,7 @@ namespace noncoherent {
 
 void Processor::add(Cache& cache, uint64_t line, bool left) {
   const Place place{&cache, line};
+  const std::lock_guard lock(mutex_);
   if (!left || (!owed_.empty() && owed_.back() == place)) return;
   if (owed_.size() == kMostOwed) {
     counters_.early += owed_.size();
@@ -22,6 +23,7 @@ void Processor::store_around(Cache& cache, uint64_t offset, unsigned length) {
 }
 
 void Processor::fence(bool loads) {
+  const std::lock_guard lock(mutex_);
   if (owed_.empty()) return;
   ++counters_.fences;
   std::erase_if(owed_, [loads](const Place& place) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "model/cache.h"
@@ -12,7 +13,7 @@ namespace noncoherent {
 // Sources: Intel SDM volume 2, CLFLUSH, CLFLUSHOPT, CLWB, SFENCE, MFENCE, LFENCE, WBINVD; volume 3,
 // 9.2 (memory ordering) and 9.3 (serializing instructions).
 //
-// Not thread-safe: each processor is one thread's.
+// Thread safety: all functions may be called at once.
 class Processor {
  public:
   explicit Processor(Counters& counters) : counters_(counters) {}
@@ -30,7 +31,10 @@ class Processor {
   void full_fence() { fence(true); }
 
   // Whether a fence would do anything.
-  bool waiting() const { return !owed_.empty(); }
+  bool waiting() const {
+    const std::lock_guard lock(mutex_);
+    return !owed_.empty();
+  }
 
  private:
   struct Place {
@@ -45,6 +49,7 @@ class Processor {
   void fence(bool loads);
 
   Counters& counters_;
+  mutable std::mutex mutex_;  // before those of caches
   std::vector<Place> owed_;
 };
 

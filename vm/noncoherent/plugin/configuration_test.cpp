@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugin/configuration.h"
+
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+namespace noncoherent {
+namespace {
+
+constexpr const char* kGood =
+    "policy=lenient,seed=7\nwindows=0x110000000:0x100000000:0:0+0x210000000:0x100000000:0:1\n"
+    "counters=/c\nreason=/r\ncache=/p0\ndevice=/d 0\nlines=/l0\ncache=/p1\ndevice=/d1\nlines=/l1\n";
+
+TEST(Configuration, IsRead) {
+  const Configuration found = Configuration::parse(kGood);
+  EXPECT_EQ(found.policy.seed, 7u);
+  ASSERT_EQ(found.devices.size(), 2u);
+  EXPECT_EQ(found.devices[0].device, "/d 0");
+  EXPECT_EQ(found.devices[1].lines, "/l1");
+  EXPECT_EQ(found.windows.all().size(), 2u);
+}
+
+TEST(Configuration, SaysWhatIsWrong) {
+  const std::string good = kGood;
+  for (const std::string& text :
+       {std::string(), good + "x", good + "\n", good + "other=1\n", good + "cache=/p2\n",
+        good.substr(0, good.find("cache=/p1")), good.substr(good.find("counters")),
+        std::string("policy=never\n") + good}) {
+    EXPECT_THROW(Configuration::parse(text), std::invalid_argument) << text;
+  }
+}
+
+}  // namespace
+}  // namespace noncoherent

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tells the model of what the guest executes. Built for QEMU as a module.
+//
+// Loads are not watched: they run at full speed. Of stores, those to other memory are sorted out by
+// a small table per processor of pages that are not a device's. It holds what a processor's own
+// buffer of translations may hold, and is emptied where the guest has to empty that (MOV to CR,
+// INVLPG, INVPCID).
+#include <array>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "plugin/configuration.h"
+#include "plugin/decode.h"
+#include "plugin/machine.h"
+#include "plugin/page_tables.h"
+#include "plugin/qemu_api.h"
+
+extern "C" {
+__attribute__((visibility("default"))) int qemu_plugin_version = 7;
+__attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id,
+                                                               const qemu_info_t* info, int argc,
+                                                               char** argv);
+}
+
+namespace noncoherent {
+namespace {
+
+// As instructions number them.
+constexpr const char* kRegisters[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
+                                      "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+
+class Bytes {
+ public:
+  Bytes() : array_(g_byte_array_new()) {}
+  ~Bytes() { g_byte_array_free(array_, 1); }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+
+  GByteArray* empty() { return g_byte_array_set_size(array_, 0); }
+  uint64_t number() const {
+    uint64_t value = 0;
+    std::memcpy(&value, array_->data, std::min<size_t>(array_->len, sizeof(value)));
+    return value;
+  }
+
+ private:
+  GByteArray* array_;
+};
+
+struct Vcpu {
+  std::map<std::string, qemu_plugin_register*, std::less<>> registers;
+  std::array<uint64_t, 1024> others;  // by their last ten bits: numbers of pages of other memory
+  uint64_t generation = 0;            // that of the machine when `others` was emptied
+  Bytes bytes;
+
+  Vcpu() { forget(); }
+  void forget() { others.fill(~uint64_t{0}); }
+  uint64_t read(std::string_view name) {
+    const auto found = registers.find(name);
+    if (found == registers.end() || !qemu_plugin_read_register(found->second, bytes.empty())) {
+      throw std::runtime_error("register " + std::string(name) + " cannot be read");
+    }
+    return bytes.number();
+  }
+};
+
+// A flush as it stands in the guest's code; kept for good, each kind once.
+struct FlushInstruction {
+  Flush flush;
+  Address address;
+  uint64_t next;  // the address of the next instruction where it matters
+};
+
+struct State {
+  std::unique_ptr<Machine> machine;
+  std::vector<std::unique_ptr<Vcpu>> vcpus;
+  qemu_plugin_u64 waiting;  // per processor: whether a fence has something to do
+  bool started = false;
+
+  std::mutex mutex;  // of `flushes`
+  std::map<std::tuple<int, int, int, int, unsigned, int64_t, uint64_t>, FlushInstruction> flushes;
+};
+
+State* state;
+
+// QEMU cannot take an exception: it ends the guest.
+template <typename Body>
+void guarded(const Body& body) noexcept {
+  try {
+    body();
+  } catch (const std::exception& error) {
+    state->machine->die(error.what());
+  }
+}
+
+uint64_t read_physical(Bytes& bytes, uint64_t address) {
+  return qemu_plugin_read_memory_hwaddr(address, bytes.empty(), 8) == 0 ? bytes.number() : 0;
+}
+
+void note_waiting(unsigned vcpu) {
+  qemu_plugin_u64_set(state->waiting, vcpu, state->machine->waiting(vcpu) ? 1 : 0);
+}
+
+uint64_t address_of(Vcpu& vcpu, const FlushInstruction& instruction) {
+  const Address& from = instruction.address;
+  uint64_t address = static_cast<uint64_t>(from.displacement);
+  if (from.base == Address::kNextInstruction) {
+    address += instruction.next;
+  } else if (from.base != Address::kNone) {
+    address += vcpu.read(kRegisters[from.base]);
+  }
+  if (from.index != Address::kNone) address += vcpu.read(kRegisters[from.index]) * from.scale;
+  if (from.truncated) address &= 0xffffffff;
+  if (from.segment == Address::Segment::fs) address += vcpu.read("fs_base");
+  if (from.segment == Address::Segment::gs) address += vcpu.read("gs_base");
+  return address;
+}
+
+void flush_executed(unsigned index, void* data) {
+  guarded([&] {
+    const auto& instruction = *static_cast<const FlushInstruction*>(data);
+    Vcpu& vcpu = *state->vcpus[index];
+    const uint64_t address = address_of(vcpu, instruction);
+    const uint64_t root = vcpu.read("cr3");
+    const Translation found = translate(
+        root, address, [&](uint64_t place) { return read_physical(vcpu.bytes, place); });
+    if (found.mapped) {
+      state->machine->flush(index, instruction.flush, found.address);
+    } else {
+      state->machine->flush_unmapped(index, instruction.flush, root, address, found.address);
+    }
+    note_waiting(index);
+  });
+}
+
+void store_fence_executed(unsigned index, void*) {
+  guarded([&] {
+    state->machine->store_fence(index);
+    note_waiting(index);
+  });
+}
+
+void full_fence_executed(unsigned index, void*) {
+  guarded([&] {
+    state->machine->full_fence(index);
+    note_waiting(index);
+  });
+}
+
+void address_space_changes(unsigned index, void*) { state->vcpus[index]->forget(); }
+
+void caches_written_back(unsigned index, void*) {
+  guarded([&] {
+    state->machine->write_back_and_invalidate_all(index);
+    note_waiting(index);
+  });
+}
+
+void caches_discarded(unsigned, void*) {
+  state->machine->die("the guest executed INVD, which loses what is in its caches");
+}
+
+// Where the store went, for those to a device. Page tables are looked after here.
+std::optional<Place> place_of(unsigned index, qemu_plugin_meminfo_t info, uint64_t address,
+                              unsigned length) {
+  Vcpu& vcpu = *state->vcpus[index];
+  const uint64_t page = address / kPageSize;
+  uint64_t& known = vcpu.others[page % vcpu.others.size()];
+  const uint64_t generation = state->machine->generation();
+  if (vcpu.generation != generation) {
+    vcpu.forget();
+    vcpu.generation = generation;
+  }
+  if (known == page && address % kPageSize + length <= kPageSize) return std::nullopt;
+  const qemu_plugin_hwaddr* const hardware = qemu_plugin_get_hwaddr(info, address);
+  if (hardware == nullptr) return std::nullopt;
+  const uint64_t physical = qemu_plugin_hwaddr_phys_addr(hardware);
+  const std::optional<Place> place = state->machine->find(physical);
+  if (place) return place;
+  if (state->machine->watches(physical)) {
+    state->machine->entry_stored(
+        physical, [&](uint64_t entry) { return read_physical(vcpu.bytes, entry); },
+        [](unsigned processor) { qemu_plugin_u64_set(state->waiting, processor, 1); });
+  } else {
+    known = page;
+  }
+  return std::nullopt;
+}
+
+// Tells of each part of a store that may reach into another page, and so another device.
+template <typename Tell>
+void each_part(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, const Tell& tell) {
+  guarded([&] {
+    const unsigned length = 1u << qemu_plugin_mem_size_shift(info);
+    const unsigned first =
+        static_cast<unsigned>(std::min<uint64_t>(length, kPageSize - address % kPageSize));
+    if (const auto place = place_of(index, info, address, length)) tell(*place, 0u, first);
+    if (first == length) return;
+    if (const auto place = place_of(index, info, address + first, length - first)) {
+      tell(*place, first, length - first);
+    }
+  });
+}
+
+void stored(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
+  each_part(index, info, address, [](Place place, unsigned, unsigned length) {
+    state->machine->stored(place, length);
+  });
+}
+
+void stored_beside_others(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
+  each_part(index, info, address, [info](Place place, unsigned skipped, unsigned length) {
+    const qemu_plugin_mem_value value = qemu_plugin_mem_get_value(info);
+    state->machine->stored_beside_others(
+        place, length, reinterpret_cast<const std::byte*>(value.bytes) + skipped);
+  });
+}
+
+void stored_around(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
+  each_part(index, info, address, [index](Place place, unsigned, unsigned length) {
+    state->machine->stored_around(index, place, length);
+    note_waiting(index);
+  });
+}
+
+FlushInstruction* intern(Flush flush, const Address& from, uint64_t next) {
+  if (from.base != Address::kNextInstruction) next = 0;
+  const std::lock_guard lock(state->mutex);
+  const auto key = std::tuple(static_cast<int>(flush), static_cast<int>(from.segment), from.base,
+                              from.index, from.scale * 2 + from.truncated, from.displacement, next);
+  return &state->flushes.try_emplace(key, FlushInstruction{flush, from, next}).first->second;
+}
+
+void watch_flush(qemu_plugin_insn* insn, Flush flush, const Address& address) {
+  const uint64_t next = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn);
+  qemu_plugin_register_vcpu_insn_exec_cb(insn, flush_executed, QEMU_PLUGIN_CB_R_REGS,
+                                         intern(flush, address, next));
+}
+
+void watch_fence(qemu_plugin_insn* insn, qemu_plugin_vcpu_udata_cb_t executed) {
+  qemu_plugin_register_vcpu_insn_exec_cond_cb(insn, executed, QEMU_PLUGIN_CB_NO_REGS,
+                                              QEMU_PLUGIN_COND_NE, state->waiting, 0, nullptr);
+}
+
+void watch(qemu_plugin_insn* insn) {
+  uint8_t bytes[16];
+  const size_t length = qemu_plugin_insn_data(insn, bytes, sizeof(bytes));
+  const std::optional<Instruction> found = decode({bytes, length});
+  if (!found) throw std::runtime_error("an instruction is cut short");
+  qemu_plugin_vcpu_mem_cb_t on_store =
+      state->machine->processors() > 1 && found->kind != Kind::full_fence ? stored_beside_others
+                                                                          : stored;
+  switch (found->kind) {
+    case Kind::clwb:
+      return watch_flush(insn, Flush::write_back, found->address);
+    case Kind::clflush:
+      return watch_flush(insn, Flush::invalidate_ordered, found->address);
+    case Kind::clflushopt:
+      return watch_flush(insn, Flush::invalidate, found->address);
+    case Kind::store_around:
+      on_store = stored_around;
+      break;
+    case Kind::store_fence:
+      return watch_fence(insn, store_fence_executed);
+    case Kind::full_fence:
+      watch_fence(insn, full_fence_executed);
+      break;
+    case Kind::address_space:
+      watch_fence(insn, full_fence_executed);
+      qemu_plugin_register_vcpu_insn_exec_cb(insn, address_space_changes, QEMU_PLUGIN_CB_NO_REGS,
+                                             nullptr);
+      break;
+    case Kind::write_back_all:
+    case Kind::invalidate_all:
+      qemu_plugin_register_vcpu_insn_exec_cb(insn, caches_written_back, QEMU_PLUGIN_CB_NO_REGS,
+                                             nullptr);
+      return;
+    case Kind::discard_all:
+      qemu_plugin_register_vcpu_insn_exec_cb(insn, caches_discarded, QEMU_PLUGIN_CB_NO_REGS,
+                                             nullptr);
+      return;
+    case Kind::other:
+      break;
+  }
+  qemu_plugin_register_vcpu_mem_cb(insn, on_store, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_W,
+                                   nullptr);
+}
+
+void translated(qemu_plugin_tb* block, void*) {
+  guarded([&] {
+    for (size_t i = 0; i < qemu_plugin_tb_n_insns(block); ++i) {
+      watch(qemu_plugin_tb_get_insn(block, i));
+    }
+  });
+}
+
+void vcpu_started(unsigned index, void*) {
+  guarded([&] {
+    const std::lock_guard lock(state->mutex);
+    auto vcpu = std::make_unique<Vcpu>();
+    GArray* const found = qemu_plugin_get_registers();
+    const auto* const first = reinterpret_cast<const qemu_plugin_reg_descriptor*>(found->data);
+    for (unsigned i = 0; i < found->len; ++i) vcpu->registers.emplace(first[i].name, first[i].handle);
+    g_array_free(found, 1);
+    state->vcpus.at(index) = std::move(vcpu);
+    if (!state->started) state->machine->start();
+    state->started = true;
+  });
+}
+
+}  // namespace
+}  // namespace noncoherent
+
+int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, char** argv) {
+  using namespace noncoherent;
+  try {
+    const std::string_view target = info->target_name;
+    if (target != "x86_64" || !info->system_emulation) {
+      throw std::invalid_argument("only machines of x86-64 are known, not " + std::string(target));
+    }
+    constexpr std::string_view kKey = "configuration=";
+    if (argc != 1 || !std::string_view(argv[0]).starts_with(kKey)) {
+      throw std::invalid_argument("one argument is allowed, configuration=FILE");
+    }
+    const auto processors = static_cast<unsigned>(info->system.max_vcpus);
+    auto made = std::make_unique<State>();
+    made->machine = std::make_unique<Machine>(Configuration::read(argv[0] + kKey.size()), processors);
+    made->vcpus.resize(processors);
+    made->waiting = {qemu_plugin_scoreboard_new(sizeof(uint64_t)), 0};
+    state = made.release();  // for as long as the process runs: its threads outlive main()
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "noncoherent: %s\n", error.what());
+    return 1;
+  }
+  qemu_plugin_register_vcpu_init_cb(id, vcpu_started, nullptr);
+  qemu_plugin_register_vcpu_tb_trans_cb(id, translated, nullptr);
+  return 0;
+}

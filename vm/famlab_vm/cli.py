@@ -107,6 +107,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="driver of the dax devices (default: device_dax)",
     )
     up.add_argument(
+        "--memory", default="coherent", metavar="KIND",
+        help="coherent, or noncoherent[:POLICY]: hosts see each other's stores only as they write "
+        "back and invalidate; POLICY is strict (default) or lenient, with ,seed=N ,evict[=N] "
+        ",capacity=MEBIBYTES",
+    )
+    up.add_argument(
         "--workload", default="famfs", metavar="NAME|FILE",
         help="commands to run once the hosts are up: famfs, none or a file (default: famfs)",
     )

@@ -17,6 +17,7 @@ from famlab_vm import process
 from famlab_vm.console import Console
 from famlab_vm.errors import FamlabError, LabStateError, PrerequisiteMissing
 from famlab_vm.kernel_log import is_panic
+from famlab_vm.coherence import Memory
 from famlab_vm.memory import remove_strays
 from famlab_vm.paths import (
     DRIVER_DIRECTORY,
@@ -60,6 +61,7 @@ def up(args: argparse.Namespace) -> int:
     if args.cpus is not None:
         topology = topology.with_cpus(args.cpus)
     workload = Workload.load(args.workload)
+    memory = Memory.parse(args.memory)
     artifacts = Artifacts.find(args.kernel, args.qemu, args.share)
     from famlab_vm.connection import Connection, embedded_uri
     from famlab_vm.lab import Lab, clear_remains, remove_lab, take_lock
@@ -75,7 +77,7 @@ def up(args: argparse.Namespace) -> int:
                 connection, args.name, topology, hosts=args.hosts, dax=args.dax,
                 workload=workload, artifacts=artifacts,
                 kvm={"auto": None, "kvm": True, "tcg": False}[args.accelerator],
-                kernel_arguments=args.kernel_arguments, clock_offsets=clock_offsets,
+                kernel_arguments=args.kernel_arguments, clock_offsets=clock_offsets, memory=memory,
                 say=progress.say, lock=lock, trace=trace,
             )
             progress.say(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from famlab_vm import account
+from famlab_vm.coherence import CacheFiles, Memory
 from famlab_vm.fabric import fabric_arguments
 from famlab_vm.topology import Topology
 
@@ -108,6 +109,13 @@ class GuestDescription:
     extra_kernel_arguments: str = ""
     clock_offset: int = 0
     user: str = ""
+    coherence: Memory = Memory()
+
+    @property
+    def cache_files(self) -> CacheFiles:
+        """The files of the guest's caches, if memory is not coherent."""
+        memory = next(iter(self.memory_files.values())).parent
+        return CacheFiles(memory, self.files.directory, self.host)
 
     @property
     def memory(self) -> int:
@@ -162,6 +170,12 @@ class GuestDescription:
         return " ".join([*words, self.extra_kernel_arguments]).strip()
 
     @property
+    def _mapped_files(self) -> Mapping[str, Path]:
+        if self.coherence.coherent:
+            return self.memory_files
+        return {name: self.cache_files.cache(name) for name in self.memory_files}
+
+    @property
     def qemu_arguments(self) -> list[str]:
         """What libvirt has no words for."""
         gdb = str(self.files.gdb_socket).replace(",", ",,")
@@ -172,7 +186,8 @@ class GuestDescription:
             "-action", "reboot=shutdown",
             "-gdb", f"unix:{gdb},server=on,wait=off",
             *account.qemu_arguments(self.user),
-            *fabric_arguments(self.topology, self.memory_files),
+            *fabric_arguments(self.topology, self._mapped_files),
+            *([] if self.coherence.coherent else self.cache_files.qemu_arguments),
         ]
 
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from famlab_vm import process
 from famlab_vm.account import check_share, guest_user
 from famlab_vm.accelerator import choose_accelerator
+from famlab_vm.coherence import Memory, check_possible
 from famlab_vm.connection import Connection
 from famlab_vm.errors import LabStateError, UsageError
 from famlab_vm.lock import LabLock
@@ -67,6 +68,7 @@ class Lab:
         kvm: bool | None = None,
         kernel_arguments: str = "",
         clock_offsets: Mapping[str, int] | None = None,
+        memory: Memory | None = None,
         say: Say = _quiet,
         lock: LabLock | None = None,
         trace: Trace | None = None,
@@ -75,7 +77,7 @@ class Lab:
 
         `cpus` None: as many as the topology says. `kvm` None: use KVM only if it is known to work
         here. `clock_offsets`: by how many seconds the clocks of some hosts are ahead at each of
-        their boots. `lock`: the lab's lock, if the caller holds it already. `trace`: takes the
+        their boots. `lock`: the lab's lock, if the caller holds it already. `memory`: coherent if None. `trace`: takes the
         steps of up(). Raises UsageError, LabStateError (a lab of this name is up),
         PrerequisiteMissing.
         """
@@ -93,6 +95,8 @@ class Lab:
         reason = "asked for"
         if kvm is None:
             kvm, reason = choose_accelerator(artifacts, say)
+        memory = memory or Memory()
+        check_possible(memory, kvm)
         if lock is None:
             lock = take_lock(name, say)
         try:
@@ -111,6 +115,7 @@ class Lab:
                 kernel_arguments=kernel_arguments,
                 clock_offsets=offsets,
                 user=user,
+                memory=str(memory),
             )
             state.save()
         except BaseException:

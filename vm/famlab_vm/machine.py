@@ -179,6 +179,10 @@ class Machine:
         self.files.exchange.mkdir(mode=0o700, exist_ok=True)
         give_to_user(self.files.exchange, self.description.user)
         self._give(script)
+        if not self.description.coherence.coherent:
+            self.description.cache_files.prepare(
+                self.description.topology, self.description.coherence
+            )
         self.console.mark_start()
         self._boot_offset = self.console.offset()
         xml = domain_xml(self.description)
@@ -305,9 +309,13 @@ class Machine:
                 script, "the guest reported a panic", console_log.last_lines(text)
             )
         raise QemuDied(
-            self.name, "QEMU ended while the guest booted",
+            self.name, self._ended_by_plugin() or "QEMU ended while the guest booted",
             f"{self.qemu_log()}\n{console_log.last_lines(text)}",
         )
+
+    def _ended_by_plugin(self) -> str:
+        reason = self.description.cache_files.why_ended()
+        return f"the model of its caches has ended it: {reason}" if reason else ""
 
     def _panicked(self, script: BootScript, summary: str, evidence: str) -> FamlabError:
         if self._running:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from famlab_vm.coherence import Memory
 from famlab_vm.domain import GuestDescription, GuestFiles
 from famlab_vm.errors import LabStateError
 from famlab_vm.memory import memory_files
@@ -43,7 +44,7 @@ class LabState:
     `phase` is starting until `up` is done, then up. `created` is in seconds since the epoch.
     `hosts` maps each host's name to its UUID, which it keeps over restarts. `clock_offsets`: by how
     many seconds the clocks of hosts are ahead, for those that are not right. `user`: whom guests
-    run as, if famlab's own is root.
+    run as, if famlab's own is root. `memory`: as coherence.Memory writes it.
     """
 
     name: str
@@ -59,6 +60,7 @@ class LabState:
     kernel_arguments: str = ""
     clock_offsets: dict[str, int] = field(default_factory=dict)
     user: str = ""
+    memory: str = "coherent"
     phase: str = "starting"
     created: float = field(default_factory=time.time)
 
@@ -90,6 +92,7 @@ class LabState:
             extra_kernel_arguments=self.kernel_arguments,
             clock_offset=self.clock_offsets.get(host, 0),
             user=self.user,
+            coherence=Memory.parse(self.memory),
         )
 
     def save(self) -> None:

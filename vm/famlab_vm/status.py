@@ -23,6 +23,7 @@ def lab_status(state: LabState) -> dict[str, Any]:
         "topology": state.topology.name,
         "shared_bytes": state.topology.shared_size,
         "dax": state.dax,
+        "memory": state.memory,
         "workload": state.workload.name,
         "accelerator": "kvm" if state.kvm else "tcg",
         "accelerator_reason": state.accelerator_reason,
@@ -77,7 +78,7 @@ def describe(lab: dict[str, Any]) -> str:
     minutes, seconds = divmod(lab["up_seconds"], 60)
     lines = [
         f"lab {lab['name']}: {lab['phase']} for {minutes}m{seconds:02}s, topology "
-        f"{lab['topology']}, {lab['dax']}, workload {lab['workload']}",
+        f"{lab['topology']}, {lab['dax']}, {lab['memory']} memory, workload {lab['workload']}",
         f"  {lab['accelerator_reason']}",
     ]
     for host in lab["hosts"]:

@@ -254,18 +254,18 @@ void watch_fence(qemu_plugin_insn* insn, qemu_plugin_vcpu_udata_cb_t executed) {
 void watch(qemu_plugin_insn* insn) {
   uint8_t bytes[16];
   const size_t length = qemu_plugin_insn_data(insn, bytes, sizeof(bytes));
-  const std::optional<Instruction> found = decode({bytes, length});
-  if (!found) throw std::runtime_error("an instruction is cut short");
+  // What is cut short is code of 16 bits, of before the kernel: it has no flushes.
+  const Instruction found = decode({bytes, length}).value_or(Instruction{});
   qemu_plugin_vcpu_mem_cb_t on_store =
-      state->machine->processors() > 1 && found->kind != Kind::full_fence ? stored_beside_others
+      state->machine->processors() > 1 && found.kind != Kind::full_fence ? stored_beside_others
                                                                           : stored;
-  switch (found->kind) {
+  switch (found.kind) {
     case Kind::clwb:
-      return watch_flush(insn, Flush::write_back, found->address);
+      return watch_flush(insn, Flush::write_back, found.address);
     case Kind::clflush:
-      return watch_flush(insn, Flush::invalidate_ordered, found->address);
+      return watch_flush(insn, Flush::invalidate_ordered, found.address);
     case Kind::clflushopt:
-      return watch_flush(insn, Flush::invalidate, found->address);
+      return watch_flush(insn, Flush::invalidate, found.address);
     case Kind::store_around:
       on_store = stored_around;
       break;

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the hosts of a lab see each other's stores at once, or only as software makes them.
+
+With noncoherent memory each guest has a file of its own for each device, its cache, and a plugin
+of QEMU (vm/noncoherent/) moves lines between it and the device when the guest flushes. So a guest
+that is killed loses what it has not written back.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from famlab_vm.errors import PrerequisiteMissing, UsageError
+from famlab_vm.paths import REPOSITORY
+from famlab_vm.topology import Topology
+
+COHERENT = "coherent"
+_KIND = "noncoherent"
+PLUGIN = REPOSITORY / "build" / "noncoherent" / "noncoherent.so"
+
+_GIBI = 1 << 30
+# Where QEMU's q35 machine puts memory (hw/i386/pc.c and pc_q35.c of QEMU 11.1). The plugin and the
+# tests compare it with what the guest finds.
+_FOUR_GIBI = 4 * _GIBI
+_MOST_LOW_MEMORY = 0xB000_0000
+_LOW_MEMORY_IF_MORE = 2 * _GIBI
+_WINDOW_ALIGNMENT = 256 << 20
+_HOST_BRIDGE_REGISTERS = 1 << 20
+
+_SHARED_FILE_BYTES = 64 << 10  # for the locks of a device's lines, and for a host's counters
+# As struct Counters of vm/noncoherent/model/counters.h has them.
+COUNTERS = (
+    "fills", "commits", "write_backs", "idle_write_backs", "invalidations", "idle_invalidations",
+    "refreshed", "non_temporal", "evicted", "dropped", "early", "fences", "unmapped", "forgotten",
+)
+
+_ALLOWED = (
+    "coherent, or noncoherent with a policy such as noncoherent:strict,seed=7: strict or lenient, "
+    "then seed=N, evict[=0..1024], capacity=MEBIBYTES"
+)
+_WORD = re.compile(r"seed=(\d{1,19})|evict(?:=(\d{1,4}))?|capacity=([1-9]\d{0,5})")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How hosts see the shared memory: `policy` of the model, empty if it is coherent."""
+
+    policy: str = ""
+
+    @property
+    def coherent(self) -> bool:
+        """Whether hosts see each other's stores at once."""
+        return not self.policy
+
+    def __str__(self) -> str:
+        return f"{_KIND}:{self.policy}" if self.policy else COHERENT
+
+    @classmethod
+    def parse(cls, text: str) -> Memory:
+        """Read `coherent` or `noncoherent[:POLICY[,seed=N]...]`. Raises UsageError."""
+        if text == COHERENT:
+            return cls()
+        kind, colon, policy = text.partition(":")
+        words = policy.split(",") if colon else ["strict"]
+        if kind != _KIND or not _valid(words):
+            raise UsageError(f"memory: found {text!r}; allowed: {_ALLOWED}")
+        return cls(",".join(words))
+
+
+def _valid(words: list[str]) -> bool:
+    if words[0] not in ("strict", "lenient"):
+        return False
+    for word in words[1:]:
+        found = _WORD.fullmatch(word)
+        if found is None or int(found[2] or 0) > 1024:
+            return False
+    return True
+
+
+def check_possible(memory: Memory, kvm: bool) -> None:
+    """Raise PrerequisiteMissing if this machine cannot give hosts such memory."""
+    if memory.coherent:
+        return
+    if kvm:
+        raise PrerequisiteMissing(
+            "noncoherent memory needs an emulated processor: --accelerator tcg, or --memory coherent"
+        )
+    if not PLUGIN.exists():
+        raise PrerequisiteMissing(f"{PLUGIN} is not there; run `make noncoherent`")
+
+
+def windows(topology: Topology) -> str:
+    """Return where the guests of a topology find its devices, in the words of the plugin."""
+    low = topology.memory
+    if low >= _MOST_LOW_MEMORY:
+        low = _LOW_MEMORY_IF_MORE
+    end = _FOUR_GIBI + topology.memory - low
+    found = []
+    numbers = {device.name: number for number, device in enumerate(topology.devices)}
+    if topology.fabric == "pmem":
+        base = _aligned(end, _GIBI)
+        for device in topology.devices:
+            found.append((base, device.size, 0, [numbers[device.name]]))
+            base += device.size
+    else:
+        base = _aligned(end + _HOST_BRIDGE_REGISTERS, _WINDOW_ALIGNMENT)
+        below = {
+            bridge.name: [name for port in bridge.ports for name in port.devices]
+            for bridge in topology.bridges
+        }
+        sizes = {device.name: device.size for device in topology.devices}
+        for window in topology.windows:
+            if len(window.targets) > 1:
+                devices = [numbers[below[target][0]] for target in window.targets]
+                found.append((base, window.size, window.granularity, devices))
+            else:
+                start = base
+                for name in below[window.targets[0]]:
+                    found.append((start, sizes[name], 0, [numbers[name]]))
+                    start += sizes[name]
+            base += window.size
+    return "+".join(
+        ":".join([f"{base:#x}", f"{size:#x}", str(granularity), *map(str, devices)])
+        for base, size, granularity, devices in found
+    )
+
+
+def _aligned(value: int, unit: int) -> int:
+    return (value + unit - 1) // unit * unit
+
+
+@dataclass(frozen=True)
+class CacheFiles:
+    """The files of one host's caches. `memory` is the lab's directory of the shared memory."""
+
+    memory: Path
+    directory: Path
+    host: str
+
+    @property
+    def configuration(self) -> Path:
+        """What the plugin is told."""
+        return self.directory / "noncoherent.conf"
+
+    @property
+    def counters(self) -> Path:
+        """What the host's caches have done since its last start."""
+        return self.directory / "noncoherent.counters"
+
+    @property
+    def reason(self) -> Path:
+        """Why the plugin has ended the guest, if it has."""
+        return self.directory / "noncoherent.reason"
+
+    def cache(self, device: str) -> Path:
+        """What the guest loads from and stores to in place of a device."""
+        return self.memory / f"{self.host}.{device}"
+
+    def lines(self, device: str) -> Path:
+        """The locks of a device's lines, of all hosts."""
+        return self.memory / f"{device}.lines"
+
+    def prepare(self, topology: Topology, memory: Memory) -> Mapping[str, Path]:
+        """Make the files for a start of the host, with empty caches. Returns those of devices."""
+        words = [f"policy={memory.policy}", f"windows={windows(topology)}"]
+        words += [f"counters={self.counters}", f"reason={self.reason}"]
+        for device in topology.devices:
+            self.cache(device.name).unlink(missing_ok=True)
+            _make(self.cache(device.name), device.size)
+            if not self.lines(device.name).exists():
+                _make(self.lines(device.name), _SHARED_FILE_BYTES)
+            words += [f"cache={self.cache(device.name)}", f"device={self.memory / device.name}"]
+            words += [f"lines={self.lines(device.name)}"]
+        self.reason.unlink(missing_ok=True)
+        self.counters.unlink(missing_ok=True)
+        _make(self.counters, _SHARED_FILE_BYTES)
+        self.configuration.write_text("\n".join(words) + "\n")
+        return {device.name: self.cache(device.name) for device in topology.devices}
+
+    def read_counters(self) -> dict[str, int]:
+        """Return what the host's caches have done; empty if it has none."""
+        try:
+            with self.counters.open("rb") as file:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                    values = struct.unpack_from(f"<{len(COUNTERS)}Q", mapped)
+        except OSError:
+            return {}
+        return dict(zip(COUNTERS, values))
+
+    def why_ended(self) -> str:
+        """Return why the plugin has ended the guest; empty if it has not."""
+        try:
+            return self.reason.read_text(errors="replace").strip()
+        except OSError:
+            return ""
+
+    @property
+    def qemu_arguments(self) -> list[str]:
+        """What makes QEMU load the plugin."""
+        configuration = str(self.configuration).replace(",", ",,")
+        plugin = str(PLUGIN.resolve()).replace(",", ",,")
+        return ["-plugin", f"file={plugin},configuration={configuration}"]
+
+
+def _make(path: Path, size: int) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)

@@ -38,6 +38,7 @@ make lint-tree        build/lint-tree, the checkers
 make kernel           build/kernel
 make image            build/image, the guests' root file system
 make guest            build/guest/bin, the programs as the guests run them
+make noncoherent      build/noncoherent, the plugin that gives guests caches of their own
 make guest-tests      build/guest/tests, the tests' own programs for guests
 make lab              all of these, and what vm/famlab needs of the machine
 
@@ -54,7 +55,7 @@ KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=NAME  another kernel (kernel-config/bui
 QEMU=FILE MIRROR=URI FAMLAB_CACHE=DIR           another emulator, Debian mirror, cache
 endef
 
-.PHONY: host test test-vm famfs-bin bench documents install deb lint tree lint-tree kernel image guest guest-tests lab clean distclean help
+.PHONY: host test test-vm famfs-bin bench documents install deb lint tree lint-tree kernel image guest guest-tests noncoherent lab clean distclean help
 host: need-build
 	@setup/compile.sh build/host all
 
@@ -78,6 +79,10 @@ test: famfs-bin need-test $(RUNNER_TESTED)
 	@ctest --test-dir $(TESTED) --output-on-failure -j$$(nproc)
 	$(call say,$$(awk '/^\[  PASSED  \]/ { n += $$4 } END { print n + 0 }' \
 		$(TESTED)/Testing/Temporary/LastTest.log) unit tests passed)
+	$(call say,unit tests of vm/noncoherent)
+	@setup/compile.sh --sources vm/noncoherent $(TESTED)-noncoherent all \
+		-DFAMFS_SANITIZE=$(filter-out none,$(SANITIZE)) -DCMAKE_BUILD_TYPE=Debug
+	@ctest --test-dir $(TESTED)-noncoherent --output-on-failure
 	$(call say,tests/host)
 	@$(if $(FAMFS_BIN)$(filter none,$(SANITIZE)),,FAMFS_BIN=$(CURDIR)/$(TESTED)/bin )tests/run host
 
@@ -107,7 +112,7 @@ lint: need-tree
 	@setup/tree.sh lint-tree
 	@ci/lint.sh
 
-lab: need-vm kernel image $(if $(FAMFS_BIN),,guest)
+lab: need-vm kernel image noncoherent $(if $(FAMFS_BIN),,guest)
 
 tree: need-tree
 	@setup/tree.sh
@@ -123,6 +128,10 @@ image: tree
 
 guest: tree
 	@images/build-guest.sh
+
+# What gives guests caches that are not coherent.
+noncoherent: tree
+	@setup/compile-in-tree.sh noncoherent vm/noncoherent build/noncoherent-objects build/noncoherent
 
 # The tests' own programs for guests.
 guest-tests: tree

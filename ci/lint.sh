@@ -88,7 +88,8 @@ check_python() {
 }
 
 check_format() {
-    sources 'daemon/*.h' 'daemon/*.cpp' 'tests/guest/*.h' 'tests/guest/*.cpp' | xargs -0 "${in_tree[@]}" clang-format-19 --dry-run --Werror
+    sources 'daemon/*.h' 'daemon/*.cpp' 'tests/guest/*.h' 'tests/guest/*.cpp' \
+        'vm/noncoherent/*.h' 'vm/noncoherent/*.cpp' | xargs -0 "${in_tree[@]}" clang-format-19 --dry-run --Werror
 }
 
 check_tidy() {

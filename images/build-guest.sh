@@ -5,8 +5,6 @@
 set -euo pipefail
 
 repo=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
-# shellcheck source=setup/cache.sh
-. "$repo/setup/cache.sh"
 
 usage() {
     cat <<'USAGE'
@@ -32,30 +30,6 @@ case $#:${1:-} in
 2:[!-]*) sources=$1 folder=$2 ;;
 *) usage >&2; exit 2 ;;
 esac
-[ -f "$repo/$sources/CMakeLists.txt" ] || die 2 guest "$sources/CMakeLists.txt is not there"
-[ -d "$repo/build/tree/root" ] || die 22 guest "there is no Debian 13 tree; make it with setup/tree.sh"
-
-objects=$repo/build/guest-objects
+objects=build/guest-objects
 [ "$folder" = bin ] || objects+=-$folder
-bin=$repo/build/guest/$folder
-mkdir -p -- "$objects" "$bin"
-exec 9>"$objects/.lock"
-if ! flock -n 9; then
-    say guest "another run is compiling; waiting for it"
-    flock 9
-fi
-
-# Objects of another tree may be linked with libraries that are not in the guest.
-tree=$(readlink -f -- "$repo/build/tree")
-# CMake's files have absolute names: after the clone was moved or copied they lead elsewhere.
-source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$objects/CMakeCache.txt" 2>/dev/null) || true
-if [ "$(cat "$objects/.tree" 2>/dev/null)" != "$tree" ] || [ ! "$source" -ef "$repo/$sources" ]; then
-    say guest "configuring for the tree ${tree##*/}"
-    find "$objects" -mindepth 1 ! -name .lock -delete
-    "$repo/setup/in-tree" -- cmake --no-warn-unused-cli -G Ninja -S "$repo/$sources" -B "$objects" \
-        -DBUILD_TESTING=OFF -DFAMFS_BIN_DIR="$bin" >&2 || die 24 guest "cmake failed"
-    echo "$tree" >"$objects/.tree"
-fi
-say guest "compiling $sources/"
-"$repo/setup/in-tree" -- ninja -C "$objects" >&2 || die 24 guest "the compilation failed"
-say guest "done"
+exec "$repo/setup/compile-in-tree.sh" guest "$sources" "$objects" "build/guest/$folder"

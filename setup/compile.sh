@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Compiles daemon/ for this machine.
+# Compiles daemon/, or another CMake project of the repository, for this machine.
 set -euo pipefail
 
 repo=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
@@ -10,16 +10,22 @@ repo=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
 
 usage() {
     cat <<'USAGE'
-usage: setup/compile.sh DIRECTORY TARGET[,TARGET]... [CMAKE-OPTION...]
+usage: setup/compile.sh [--sources SOURCES] DIRECTORY TARGET[,TARGET]... [CMAKE-OPTION...]
 
-Compiles these targets of daemon/ in DIRECTORY, such as build/host, and says how far it is. Only what
-changed is compiled, and what the compiler's cache has is taken from there. DIRECTORY is made anew if
-it was made with other options or for other sources, as after the clone was moved or copied.
+Compiles these targets of daemon/, or SOURCES, in DIRECTORY, such as build/host, and says how far it
+is. Only what changed is compiled, and what the compiler's cache has is taken from there. DIRECTORY
+is made anew if it was made with other options or for other sources, as after the clone was moved or
+copied.
 
 Exit status: 0 ok; 2 usage; 24 the compilation failed, messages above.
 USAGE
 }
 
+sources=daemon
+if [ "${1:-}" = --sources ] && [ $# -ge 2 ]; then
+    sources=$2
+    shift 2
+fi
 case $#:${1:-} in
 *:-h | *:--help) usage; exit 0 ;;
 [01]:*) usage >&2; exit 2 ;;
@@ -30,11 +36,11 @@ shift 2
 cd -- "$repo"
 compiler_cache "$repo"
 
-configuration=$(printf '%s\n' "$repo" "$@")
+configuration=$(printf '%s\n' "$repo" "$sources" "$@")
 if [ "$(cat -- "$directory/.configuration" 2>/dev/null)" != "$configuration" ]; then
     say compile "configuring $directory"
     rm -rf -- "$directory"
-    cmake --log-level=WARNING -S daemon -B "$directory" -G Ninja \
+    cmake --log-level=WARNING -S "$sources" -B "$directory" -G Ninja \
         -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@" >/dev/null || die 24 compile "cmake failed"
     printf '%s\n' "$configuration" >"$directory/.configuration"
 fi

@@ -27,6 +27,8 @@ class Testimony:
     console: str = ""
     kernel_log: str = ""
     daemon_log: str = ""
+    # What its caches have done, if memory is not coherent.
+    caches: str = ""
     # What its clocks showed when it was asked, see history.clock_seen(); None if it was not.
     uptime: float | None = None
     wall: float | None = None
@@ -93,6 +95,7 @@ class Folder:
         self.append(f"{witness.name}.console.log", said.console)
         self.append(f"{witness.name}.dmesg.log", said.kernel_log)
         self.append(f"{witness.name}.famfsd.log", said.daemon_log)
+        self.append(f"{witness.name}.caches.log", said.caches)
         complaints = []
         if said.death:
             history.fault(witness.name, "found dead", said.death)

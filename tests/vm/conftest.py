@@ -26,7 +26,7 @@ from famlab_vm.errors import AgentError, BootError, CommandTimeout, Prerequisite
 from famlab_vm.machine import DaxDevice
 from support import plugin, programs, repro, selection, shard, stacks, verdict, workers
 from support.evidence import court
-from vm import covered
+from vm import coherence, covered
 from vm.cluster import Cluster
 from vm.facts import facts
 from vm.labs import LabKeeper, TestLab, run_directory
@@ -69,7 +69,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def pytest_report_header() -> str:
-    return f"SEED={os.environ['SEED']} repeats what is chosen by chance"
+    limits = coherence.limit()
+    memory = f"memory of the hosts: {coherence.chosen()}" + (f" ({limits})" if limits else "")
+    return f"{memory}\nSEED={os.environ['SEED']} repeats what is chosen by chance"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

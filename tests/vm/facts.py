@@ -12,6 +12,7 @@ from pathlib import Path
 from famlab_vm import Artifacts
 from famlab_vm.paths import kernel_with_symbols
 from support.repro import sha256
+from vm import coherence
 
 
 def facts(artifacts: Artifacts) -> dict[str, str]:
@@ -22,6 +23,7 @@ def facts(artifacts: Artifacts) -> dict[str, str]:
         "qemu": f"{artifacts.qemu}, {_first_line([str(artifacts.qemu), '--version'])}",
         # The cache names an image after all that went into it.
         "image": artifacts.image.parent.name,
+        "memory": str(coherence.chosen()),
         "seed": os.environ["SEED"],
     }
 

@@ -72,6 +72,7 @@ class LabHost:
         self._logs_seen: dict[str, int] = {}
         self._directories: set[str] = set()
         self._devices: list[DaxDevice] = []
+        self._caches_seen: dict[str, int] = {}
 
     # What a test does with it.
 
@@ -221,6 +222,7 @@ class LabHost:
         if self.state is not State.RUNNING:
             return said
         said.death = self._death()
+        said.caches = self._caches()
         if ask and not said.death:
             self._used = False
             try:
@@ -233,6 +235,14 @@ class LabHost:
             said.console += self.guest.console_text(self._console_seen)
             self._console_seen = self.guest.console_offset()
         return said
+
+    def _caches(self) -> str:
+        """What its caches have done since the last call, by kind."""
+        now = self.guest.description.cache_files.read_counters()
+        before, self._caches_seen = self._caches_seen, now
+        done = {name: value - before.get(name, 0) for name, value in now.items()}
+        counted = " ".join(f"{name}={value}" for name, value in done.items() if value)
+        return f"{self.guest.description.coherence}: {counted}\n" if counted else ""
 
     def _ask_all(self, said: Testimony) -> None:
         words = ["sh", "-c", _GATHER, "sh", str(self._kernel_lines_seen + 1)]

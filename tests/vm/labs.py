@@ -16,11 +16,11 @@ from typing import Protocol, TypeVar
 
 import pytest
 from famlab_vm import Artifacts, Connection, Lab, Topology
-from famlab_vm.coherence import Memory
 from famlab_vm.machine import DaxDevice
 from support import history, paths, plugin, programs
 from support.evidence import court
 from support.skips import missing_feature
+from vm import coherence
 from vm.host import LabHost, State
 from vm.patience import PATIENCE
 from vm.shapes import Shape
@@ -155,7 +155,7 @@ class LabKeeper:
             kernel_arguments=kernel_arguments,
             cpus=shape.cpus,
             clock_offsets=clock_offsets,
-            memory=Memory.parse(os.environ.get("MEMORY", "coherent")),
+            memory=coherence.chosen(),
         )
         started = TestLab(shape, lab)
         plugin.adopt(started.shared_memory)

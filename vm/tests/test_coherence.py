@@ -65,7 +65,7 @@ def test_windows(topology: str, expected: list[str]) -> None:
 def test_windows_come_after_the_guests_own_memory(tmp_path: Path) -> None:
     text = (Path(coherence.__file__).parents[1] / "topologies" / "one-device.yaml").read_text()
     own = tmp_path / "own.yaml"
-    own.write_text(f"{text}guest: {{{{memory: 4G}}}}\n")
+    own.write_text(f"{text}guest: {{memory: 4G}}\n")
     assert windows(Topology.load(own)).startswith(f"{4 * GIBI + 2 * GIBI + (256 << 20):#x}:")
 
 

@@ -31,5 +31,5 @@ def chosen() -> Memory:
 @functools.cache
 def limit() -> str:
     """Why this machine has coherent memory only; empty if it has both."""
-    kvm, _ = choose_accelerator(Artifacts.find())
+    kvm, _ = choose_accelerator(Artifacts.find(), lambda _text: None)
     return "guests run on KVM, whose processors share their caches" if kvm else ""

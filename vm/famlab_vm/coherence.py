@@ -89,7 +89,8 @@ def check_possible(memory: Memory, kvm: bool) -> None:
         return
     if kvm:
         raise PrerequisiteMissing(
-            "noncoherent memory needs an emulated processor: --accelerator tcg, or --memory coherent"
+            "noncoherent memory needs an emulated processor: --accelerator tcg, or --memory "
+            "coherent"
         )
     if not PLUGIN.exists():
         raise PrerequisiteMissing(f"{PLUGIN} is not there; run `make noncoherent`")

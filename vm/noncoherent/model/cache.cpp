@@ -33,7 +33,6 @@ Cache::Cache(unsigned number, SharedDevice& device, Frames& frames, const Policy
 
 Cache::~Cache() = default;
 
-
 Cache::PageState* Cache::find(uint64_t page) {
   Part* const part = parts_[page / kPagesPerPart].load(std::memory_order_acquire);
   return part == nullptr ? nullptr : &(*part)[page % kPagesPerPart];
@@ -105,7 +104,8 @@ void Cache::commit_locked(uint64_t line, const Line& bytes, Mask which) {
   ++counters_.commits;
 }
 
-// The line as the device has it now, but for the bytes `except` and those that are stored meanwhile.
+// The line as the device has it now, but for the bytes `except` and those that are stored
+// meanwhile.
 void Cache::refetch_locked(PageState& page, uint64_t line, Mask except) {
   if (gate_ != nullptr) gate_->pass(Passage::fetch, number_, line, 1);
   const Line fresh = device_.fetch_line(line);
@@ -249,8 +249,8 @@ bool Cache::stored_around(uint64_t offset, unsigned length) {
   return left;
 }
 
-// Such a store leaves the cache at once but reaches memory with a fence only; what else was dirty in
-// its line goes with it (SDM volume 1, 10.4.6.2).
+// Such a store leaves the cache at once but reaches memory with a fence only; what else was dirty
+// in its line goes with it (SDM volume 1, 10.4.6.2).
 bool Cache::store_line_around(uint64_t line, Mask which) {
   const std::lock_guard lock(mutex_);
   PageState* const page = present_locked(line / kLinesPerPage);

@@ -73,8 +73,8 @@ class Cache {
 
   // What fences still have to do for a line.
   struct Owed {
-    Line bytes;           // what it held when it was flushed
-    Mask commit = 0;      // the bytes that are to reach the device
+    Line bytes;            // what it held when it was flushed
+    Mask commit = 0;       // the bytes that are to reach the device
     bool refetch = false;  // and then it is invalid
     bool around = false;   // stored around the cache: any fence completes it
   };

@@ -17,9 +17,9 @@ TEST(Policy, IsReadAndDescribed) {
 }
 
 TEST(Policy, SaysWhatIsWrongAndWhatIsAllowed) {
-  for (const char* text : {"", "relaxed", "strict,,evict", "strict,seed=", "strict,seed=-1",
-                           "strict,seed=1x", "strict,evict=1025", "strict,capacity=0",
-                           "strict,seed=18446744073709551616"}) {
+  for (const char* text :
+       {"", "relaxed", "strict,,evict", "strict,seed=", "strict,seed=-1", "strict,seed=1x",
+        "strict,evict=1025", "strict,capacity=0", "strict,seed=18446744073709551616"}) {
     try {
       parse_policy(text);
       ADD_FAILURE() << text << " was accepted";

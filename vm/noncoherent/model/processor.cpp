@@ -26,9 +26,8 @@ void Processor::fence(bool loads) {
   const std::lock_guard lock(mutex_);
   if (owed_.empty()) return;
   ++counters_.fences;
-  std::erase_if(owed_, [loads](const Place& place) {
-    return !place.cache->complete(place.line, loads);
-  });
+  std::erase_if(owed_,
+                [loads](const Place& place) { return !place.cache->complete(place.line, loads); });
 }
 
 }  // namespace noncoherent

@@ -16,8 +16,8 @@ namespace noncoherent {
 // hosts of the device share, zeroed when it is made, and is made ready by the first host.
 struct LineLocks {
   struct Stripe {
-    pthread_mutex_t mutex;    // robust and shared between processes
-    uint64_t unfinished;      // the number of a line plus one whose bytes are these, else 0
+    pthread_mutex_t mutex;  // robust and shared between processes
+    uint64_t unfinished;    // the number of a line plus one whose bytes are these, else 0
     Line bytes;
   };
   static constexpr size_t kStripes = 64;

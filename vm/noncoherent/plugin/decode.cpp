@@ -94,7 +94,7 @@ Address read_address(Reader& reader, const Prefixes& prefixes, uint8_t modrm) {
 Kind fence_or_flush(const Prefixes& prefixes, uint8_t modrm) {
   if (names_register(modrm)) {
     if (prefixes.operand_size || prefixes.repeat != 0) return Kind::other;  // TPAUSE, RDFSBASE
-    return field(modrm) == 7 ? Kind::store_fence
+    return field(modrm) == 7   ? Kind::store_fence
            : field(modrm) == 6 ? Kind::full_fence
                                : Kind::other;
   }

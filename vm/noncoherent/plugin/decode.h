@@ -10,17 +10,17 @@
 namespace noncoherent {
 
 enum class Kind {
-  other,             // nothing that matters here
+  other,  // nothing that matters here
   clwb,
   clflush,
   clflushopt,
-  store_around,      // a non-temporal store
-  store_fence,       // SFENCE
-  full_fence,        // MFENCE, LOCK, XCHG with memory, and what serialises
-  address_space,     // changes how addresses are translated, and serialises: MOV to CR, INVLPG
-  write_back_all,    // WBNOINVD
-  invalidate_all,    // WBINVD
-  discard_all,       // INVD
+  store_around,    // a non-temporal store
+  store_fence,     // SFENCE
+  full_fence,      // MFENCE, LOCK, XCHG with memory, and what serialises
+  address_space,   // changes how addresses are translated, and serialises: MOV to CR, INVLPG
+  write_back_all,  // WBNOINVD
+  invalidate_all,  // WBINVD
+  discard_all,     // INVD
 };
 
 // Of [base + index * scale + displacement]; registers as they are numbered in instructions.
@@ -43,8 +43,8 @@ struct Instruction {
   Address address;  // of the flushes
 };
 
-// What the bytes of one whole instruction are, in 64-bit mode (and, but for the address, in others).
-// Nothing if they are not one, as far as that can be told.
+// What the bytes of one whole instruction are, in 64-bit mode (and, but for the address, in
+// others). Nothing if they are not one, as far as that can be told.
 std::optional<Instruction> decode(std::span<const uint8_t> bytes);
 
 }  // namespace noncoherent

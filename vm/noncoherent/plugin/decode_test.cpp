@@ -30,15 +30,15 @@ TEST(Decode, Flushes) {
 TEST(Decode, Fences) {
   EXPECT_EQ(kind({0x0f, 0xae, 0xf8}), Kind::store_fence);
   EXPECT_EQ(kind({0x0f, 0xae, 0xf0}), Kind::full_fence);
-  EXPECT_EQ(kind({0x0f, 0xae, 0xe8}), Kind::other);              // LFENCE
-  EXPECT_EQ(kind({0x66, 0x0f, 0xae, 0xf0}), Kind::other);        // TPAUSE
+  EXPECT_EQ(kind({0x0f, 0xae, 0xe8}), Kind::other);                   // LFENCE
+  EXPECT_EQ(kind({0x66, 0x0f, 0xae, 0xf0}), Kind::other);             // TPAUSE
   EXPECT_EQ(kind({0xf0, 0x83, 0x04, 0x24, 0x00}), Kind::full_fence);  // LOCK ADD, Linux's smp_mb()
   EXPECT_EQ(kind({0xf0, 0x48, 0x0f, 0xb1, 0x0a}), Kind::full_fence);  // LOCK CMPXCHG
-  EXPECT_EQ(kind({0x48, 0x87, 0x07}), Kind::full_fence);         // XCHG with memory
-  EXPECT_EQ(kind({0x48, 0x87, 0xc7}), Kind::other);              // XCHG of registers
-  EXPECT_EQ(kind({0x0f, 0xa2}), Kind::full_fence);               // CPUID
-  EXPECT_EQ(kind({0x48, 0xcf}), Kind::full_fence);               // IRETQ
-  EXPECT_EQ(kind({0x0f, 0x01, 0xe8}), Kind::full_fence);         // SERIALIZE
+  EXPECT_EQ(kind({0x48, 0x87, 0x07}), Kind::full_fence);              // XCHG with memory
+  EXPECT_EQ(kind({0x48, 0x87, 0xc7}), Kind::other);                   // XCHG of registers
+  EXPECT_EQ(kind({0x0f, 0xa2}), Kind::full_fence);                    // CPUID
+  EXPECT_EQ(kind({0x48, 0xcf}), Kind::full_fence);                    // IRETQ
+  EXPECT_EQ(kind({0x0f, 0x01, 0xe8}), Kind::full_fence);              // SERIALIZE
 }
 
 TEST(Decode, AddressSpaces) {
@@ -98,8 +98,8 @@ TEST(Decode, Addresses) {
 }
 
 TEST(Decode, CutShort) {
-  for (const Bytes& bytes : {Bytes{}, Bytes{0x66}, Bytes{0x0f}, Bytes{0x0f, 0xae}, Bytes{0xc4, 0xe2},
-                             Bytes{0x0f, 0xae, 0x7d}, Bytes(16, 0x66)}) {
+  for (const Bytes& bytes : {Bytes{}, Bytes{0x66}, Bytes{0x0f}, Bytes{0x0f, 0xae},
+                             Bytes{0xc4, 0xe2}, Bytes{0x0f, 0xae, 0x7d}, Bytes(16, 0x66)}) {
     EXPECT_FALSE(decode(bytes).has_value());
   }
 }

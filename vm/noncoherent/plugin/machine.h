@@ -19,7 +19,8 @@
 
 namespace noncoherent {
 
-// Thread safety: what takes a processor's number is called by that processor alone; all else by any.
+// Thread safety: what takes a processor's number is called by that processor alone; all else by
+// any.
 class Machine {
  public:
   // Opens the files. Throws what open_file and Configuration throw.

@@ -35,8 +35,8 @@ namespace noncoherent {
 namespace {
 
 // As instructions number them.
-constexpr const char* kRegisters[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
-                                      "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+constexpr const char* kRegisters[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
 
 class Bytes {
  public:
@@ -131,8 +131,8 @@ void flush_executed(unsigned index, void* data) {
     Vcpu& vcpu = *state->vcpus[index];
     const uint64_t address = address_of(vcpu, instruction);
     const uint64_t root = vcpu.read("cr3");
-    const Translation found = translate(
-        root, address, [&](uint64_t place) { return read_physical(vcpu.bytes, place); });
+    const Translation found =
+        translate(root, address, [&](uint64_t place) { return read_physical(vcpu.bytes, place); });
     if (found.mapped) {
       state->machine->flush(index, instruction.flush, found.address);
     } else {
@@ -212,16 +212,15 @@ void each_part(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, con
 }
 
 void stored(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
-  each_part(index, info, address, [](Place place, unsigned, unsigned length) {
-    state->machine->stored(place, length);
-  });
+  each_part(index, info, address,
+            [](Place place, unsigned, unsigned length) { state->machine->stored(place, length); });
 }
 
 void stored_beside_others(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
   each_part(index, info, address, [info](Place place, unsigned skipped, unsigned length) {
     const qemu_plugin_mem_value value = qemu_plugin_mem_get_value(info);
-    state->machine->stored_beside_others(
-        place, length, reinterpret_cast<const std::byte*>(value.bytes) + skipped);
+    state->machine->stored_beside_others(place, length,
+                                         reinterpret_cast<const std::byte*>(value.bytes) + skipped);
   });
 }
 
@@ -258,7 +257,7 @@ void watch(qemu_plugin_insn* insn) {
   const Instruction found = decode({bytes, length}).value_or(Instruction{});
   qemu_plugin_vcpu_mem_cb_t on_store =
       state->machine->processors() > 1 && found.kind != Kind::full_fence ? stored_beside_others
-                                                                          : stored;
+                                                                         : stored;
   switch (found.kind) {
     case Kind::clwb:
       return watch_flush(insn, Flush::write_back, found.address);
@@ -309,7 +308,8 @@ void vcpu_started(unsigned index, void*) {
     auto vcpu = std::make_unique<Vcpu>();
     GArray* const found = qemu_plugin_get_registers();
     const auto* const first = reinterpret_cast<const qemu_plugin_reg_descriptor*>(found->data);
-    for (unsigned i = 0; i < found->len; ++i) vcpu->registers.emplace(first[i].name, first[i].handle);
+    for (unsigned i = 0; i < found->len; ++i)
+      vcpu->registers.emplace(first[i].name, first[i].handle);
     g_array_free(found, 1);
     state->vcpus.at(index) = std::move(vcpu);
     if (!state->started) state->machine->start();
@@ -333,7 +333,8 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, 
     }
     const auto processors = static_cast<unsigned>(info->system.max_vcpus);
     auto made = std::make_unique<State>();
-    made->machine = std::make_unique<Machine>(Configuration::read(argv[0] + kKey.size()), processors);
+    made->machine =
+        std::make_unique<Machine>(Configuration::read(argv[0] + kKey.size()), processors);
     made->vcpus.resize(processors);
     made->waiting = {qemu_plugin_scoreboard_new(sizeof(uint64_t)), 0};
     state = made.release();  // for as long as the process runs: its threads outlive main()

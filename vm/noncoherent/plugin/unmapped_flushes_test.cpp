@@ -45,7 +45,8 @@ TEST(PageTables, LargePages) {
   Tables tables;
   tables.memory[kRoot + (kUser >> 39 & 511) * 8] = 0x2001;
   tables.memory[0x2000 + (kUser >> 30 & 511) * 8] = 0x3001;
-  tables.memory[0x3000 + (kUser >> 21 & 511) * 8] = 0x110000000 | 0x1000 | 0x81;  // PAT is no address
+  tables.memory[0x3000 + (kUser >> 21 & 511) * 8] =
+      0x110000000 | 0x1000 | 0x81;  // PAT is no address
   EXPECT_EQ(tables.translate(kUser + 5).address, 0x110000000 + (kUser & 0x1fffff) + 5);
 }
 
@@ -85,7 +86,8 @@ TEST_F(Flushes, AreDoneWhenThePageIsMapped) {
   EXPECT_EQ(done, "");
   EXPECT_EQ(flushes.pages(), 1u);
   store(entry, 0x100000 | 7);
-  EXPECT_EQ(done, "0:w" + std::to_string(0x100000 + 64) + " 0:o" + std::to_string(0x100000 + 128) + " ");
+  EXPECT_EQ(done,
+            "0:w" + std::to_string(0x100000 + 64) + " 0:o" + std::to_string(0x100000 + 128) + " ");
   EXPECT_EQ(flushes.pages(), 0u);
   EXPECT_FALSE(flushes.watches(entry));
 }

@@ -37,7 +37,8 @@ uint64_t number(const void* pointer) { return reinterpret_cast<uint64_t>(pointer
 
 }  // namespace
 
-UserFaults::UserFaults() : descriptor_(open_userfaultfd(of_kernel_)), stop_(eventfd(0, EFD_CLOEXEC)) {
+UserFaults::UserFaults()
+    : descriptor_(open_userfaultfd(of_kernel_)), stop_(eventfd(0, EFD_CLOEXEC)) {
   if (!descriptor_) fail("userfaultfd");
   if (!stop_) fail("eventfd");
   uffdio_api api{.api = UFFD_API, .features = kFeatures, .ioctls = 0};

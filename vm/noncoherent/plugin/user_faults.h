@@ -50,8 +50,8 @@ class UserFaults {
   std::thread thread_;
 };
 
-// The pages of one device in QEMU's mapping of `file`, which has to be empty. Lives in shared memory
-// (tmpfs).
+// The pages of one device in QEMU's mapping of `file`, which has to be empty. Lives in shared
+// memory (tmpfs).
 class GuestFrames final : public Frames {
  public:
   // `mapping` is where QEMU has the file mapped.

@@ -30,9 +30,12 @@ def test_kinds() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "incoherent", "coherent:strict", "noncoherent:", "noncoherent:seed=1",
-     "noncoherent:strict,", "noncoherent:strict,evict=1025", "noncoherent:strict,capacity=0", "noncoherent:strict\nx=y",
-     "noncoherent:strict,seed=-1", "noncoherent:strict,seed=99999999999999999999"],
+    [
+        "", "incoherent", "coherent:strict", "noncoherent:", "noncoherent:seed=1",
+        "noncoherent:strict,", "noncoherent:strict,evict=1025", "noncoherent:strict,capacity=0",
+        "noncoherent:strict\nx=y", "noncoherent:strict,seed=-1",
+        "noncoherent:strict,seed=99999999999999999999",
+    ],
 )
 def test_what_is_not_one(text: str) -> None:
     with pytest.raises(UsageError, match="allowed: coherent, or noncoherent"):

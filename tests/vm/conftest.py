@@ -69,9 +69,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def pytest_report_header() -> str:
-    limits = coherence.limit()
-    memory = f"memory of the hosts: {coherence.chosen()}" + (f" ({limits})" if limits else "")
-    return f"{memory}\nSEED={os.environ['SEED']} repeats what is chosen by chance"
+    return f"MEMORY={coherence.chosen()}\nSEED={os.environ['SEED']} repeats what is chosen by chance"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

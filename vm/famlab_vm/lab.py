@@ -78,8 +78,8 @@ class Lab:
         `cpus` None: as many as the topology says. `kvm` None: use KVM only if it is known to work
         here. `clock_offsets`: by how many seconds the clocks of some hosts are ahead at each of
         their boots. `memory`: coherent if None. `lock`: the lab's lock, if the caller holds it
-        already. `trace`: takes the steps of up(). Raises UsageError, LabStateError (a lab of this name is up),
-        PrerequisiteMissing.
+        already. `trace`: takes the steps of up(). Raises UsageError, LabStateError (a lab of this
+        name is up), PrerequisiteMissing.
         """
         check_host_count(hosts)
         offsets = check_clock_offsets(clock_offsets or {}, hosts)

@@ -22,7 +22,13 @@ from typing import Any
 import pytest
 from famfs_verbs import Famfs
 from famlab_vm import Artifacts, Connection
-from famlab_vm.errors import AgentError, BootError, CommandTimeout, PrerequisiteMissing
+from famlab_vm.errors import (
+    AgentError,
+    BootError,
+    CommandTimeout,
+    PrerequisiteMissing,
+    UsageError,
+)
 from famlab_vm.machine import DaxDevice
 from support import plugin, programs, repro, selection, shard, stacks, verdict, workers
 from support.evidence import court
@@ -51,7 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
         verdict.refuse(problem)
     try:
         artifacts = Artifacts.find()
-    except PrerequisiteMissing as error:
+        coherence.chosen()
+    except (PrerequisiteMissing, UsageError) as error:
         verdict.refuse(str(error))
     if not workers.is_worker(config):
         repro.facts.update(facts(artifacts))
@@ -69,7 +76,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def pytest_report_header() -> str:
-    return f"MEMORY={coherence.chosen()}\nSEED={os.environ['SEED']} repeats what is chosen by chance"
+    seed = f"SEED={os.environ['SEED']} repeats what is chosen by chance"
+    return f"MEMORY={coherence.chosen()}\n{seed}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import pytest
 from famlab_vm import Artifacts, Connection, Lab, Topology
 from famlab_vm.machine import DaxDevice
+from famlab_vm.coherence import Memory
 from support import history, paths, plugin, programs
 from support.evidence import court
 from support.skips import missing_feature
@@ -139,9 +140,10 @@ class LabKeeper:
         kernel: Path | None = None,
         kernel_arguments: str = "",
         clock_offsets: Mapping[str, int] | None = None,
+        memory: Memory | None = None,
         timeout: float = 240,
     ) -> TestLab:
-        """A lab of its own, of the chosen kernel or another; the caller gives it to end()."""
+        """A lab of its own, of the chosen kernel and memory or others; the caller gives it to end()."""
         self._started += 1
         name = f"t{self._started}"
         plugin.adopt(run_directory() / name)
@@ -155,7 +157,7 @@ class LabKeeper:
             kernel_arguments=kernel_arguments,
             cpus=shape.cpus,
             clock_offsets=clock_offsets,
-            memory=coherence.chosen(),
+            memory=memory or coherence.chosen(),
         )
         started = TestLab(shape, lab)
         plugin.adopt(started.shared_memory)

@@ -47,7 +47,9 @@ UserFaults::UserFaults()
   }
 }
 
-UserFaults::~UserFaults() {
+UserFaults::~UserFaults() { stop(); }
+
+void UserFaults::stop() {
   if (!thread_.joinable()) return;
   eventfd_write(stop_.get(), 1);
   thread_.join();

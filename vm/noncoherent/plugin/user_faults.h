@@ -33,6 +33,8 @@ class UserFaults {
   void watch(std::byte* start, size_t size, std::function<void(uint64_t page)> fill);
   // Starts the thread. What `fill` throws is passed to `died`, in that thread.
   void run(std::function<void(const std::string& reason)> died);
+  // Ends it: who touches an absent page from here on waits.
+  void stop();
 
  private:
   struct Range {

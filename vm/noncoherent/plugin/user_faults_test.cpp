@@ -42,7 +42,10 @@ struct Guest {
     faults.watch(mapping, kSize, [this](uint64_t page) { cache.fill(page); });
     faults.run([](const std::string& reason) { ADD_FAILURE() << reason; });
   }
-  ~Guest() { munmap(mapping, kSize); }
+  ~Guest() {
+    faults.stop();
+    munmap(mapping, kSize);
+  }
 
   File path;
   MappedFile file;
@@ -75,7 +78,9 @@ TEST_F(UserFaultsTest, PagesLeaveAndComeBack) {
     guest.cache.stored(page * kPageSize, 1);
   }
   EXPECT_EQ(guest.counters.dropped, 8u);
-  device.memory.data()[0] = std::byte{99};
+  Line line{};
+  line[0] = std::byte{99};
+  device.shared.commit(0, line, kAll);
   EXPECT_EQ(guest.mapping[0], std::byte{99});
   EXPECT_EQ(guest.mapping[kPageSize], std::byte{2});
 }

@@ -143,7 +143,7 @@ class LabKeeper:
         memory: Memory | None = None,
         timeout: float = 240,
     ) -> TestLab:
-        """A lab of its own, of the chosen kernel and memory or others; the caller gives it to end()."""
+        """A lab of its own, of the chosen kernel and memory or others; to be given to end()."""
         self._started += 1
         name = f"t{self._started}"
         plugin.adopt(run_directory() / name)

@@ -44,8 +44,6 @@ def litmus_lab(keeper: LabKeeper, policy: str) -> Iterator[TestLab]:
     keeper.end(lab)
 
 
-
-
 def run_once(lab: TestLab, phases: list[Phase], offset: int) -> str:
     """What host0 loaded, "/", what host1 loaded."""
     loaded = {name: "" for name in HOSTS}

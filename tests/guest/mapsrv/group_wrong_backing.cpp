@@ -126,7 +126,7 @@ void check_backing_use(Session& session) {
   File& file = session.server.add("wrong", kHuge);
   EXPECT(session.send_map(kId, abi::kMapCreate, {good_extent()}) == 0);
   file.backing = kId - 1;
-  session.expect_open(file, ENOENT, "unknown backing");
+  session.expect_open(file, ESTALE, "unknown backing");
   file.backing = kId;
   session.expect_open(file, 0, "good");
   file.size = kHuge + 1;
@@ -209,7 +209,7 @@ void check_backing_ids(Session& session) {
   EXPECT(server.notify(abi::kNotifyBackingRemove, bytes_of(remove), bytes_of(kId)) == EINVAL);
   EXPECT(server.notify(abi::kNotifyBackingRemove, bytes_of(remove)) == 0);
   EXPECT(server.notify(abi::kNotifyBackingRemove, bytes_of(remove)) == ENOENT);
-  session.expect_open(file, ENOENT, "removed backing");
+  session.expect_open(file, ESTALE, "removed backing");
 
   say("answers to OPEN");
   EXPECT(session.send_map(kId, abi::kMapCreate, {good_extent()}) == 0);
@@ -217,7 +217,7 @@ void check_backing_ids(Session& session) {
   open_size = 20;
   session.expect_open(file, EIO, "20 bytes");
   open_size = abi::kOpenOutShort;
-  session.expect_open(file, ENOENT, "without the id");
+  session.expect_open(file, ESTALE, "without the id");
   open_size = sizeof(abi::OpenOut);
   session.expect_open(file, 0, "the id once more");
 

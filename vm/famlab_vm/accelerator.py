@@ -20,6 +20,7 @@ from pathlib import Path
 
 from famlab_vm.domain import cpu_option
 from famlab_vm.paths import Artifacts, cache_directory
+from famlab_vm.qemu_option import escape
 
 _KVM = Path("/dev/kvm")
 # Seconds. With a KVM that works, init speaks after less than one.
@@ -71,14 +72,13 @@ def probe_kvm(artifacts: Artifacts) -> tuple[bool, str, bool]:
     Returns whether its init spoke, a reason, and whether that is so at any time: a guest that did
     nothing in time may have been on a busy machine.
     """
-    image = str(artifacts.image).replace(",", ",,")
     command = [
         str(artifacts.qemu), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", "q35,accel=kvm,hpet=off,smm=off", "-cpu", cpu_option(kvm=True), "-m", "256M",
         "-kernel", str(artifacts.kernel), "-serial", "stdio",
         "-append", "root=/dev/vda rootfstype=erofs ro init=/usr/lib/famlab/init console=ttyS0 "
         "panic=-1 famlab.host=host0 famlab.fabric=none",
-        "-drive", f"file={image},if=virtio,format=raw,readonly=on",
+        "-drive", f"file={escape(artifacts.image)},if=virtio,format=raw,readonly=on",
     ]
     start = time.monotonic()
     with subprocess.Popen(

@@ -8,16 +8,15 @@ that is killed loses what it has not written back.
 
 from __future__ import annotations
 
-import mmap
-import os
 import re
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from famlab_vm.errors import PrerequisiteMissing, UsageError
+from famlab_vm.memory import sparse_file
 from famlab_vm.paths import REPOSITORY
+from famlab_vm.qemu_option import escape
 from famlab_vm.topology import Topology
 
 COHERENT = "coherent"
@@ -167,29 +166,28 @@ class CacheFiles:
         """The locks of a device's lines, of all hosts."""
         return self.memory / f"{device}.lines"
 
-    def prepare(self, topology: Topology, memory: Memory) -> Mapping[str, Path]:
-        """Make the files for a start of the host, with empty caches. Returns those of devices."""
+    def prepare(self, topology: Topology, memory: Memory) -> None:
+        """Make the files for a start of the host, with empty caches."""
         words = [f"policy={memory.policy}", f"windows={windows(topology)}"]
         words += [f"counters={self.counters}", f"reason={self.reason}"]
         for device in topology.devices:
             self.cache(device.name).unlink(missing_ok=True)
-            _make(self.cache(device.name), device.size)
+            sparse_file(self.cache(device.name), device.size)
             if not self.lines(device.name).exists():
-                _make(self.lines(device.name), _SHARED_FILE_BYTES)
+                sparse_file(self.lines(device.name), _SHARED_FILE_BYTES)
             words += [f"cache={self.cache(device.name)}", f"device={self.memory / device.name}"]
             words += [f"lines={self.lines(device.name)}"]
         self.reason.unlink(missing_ok=True)
         self.counters.unlink(missing_ok=True)
-        _make(self.counters, _SHARED_FILE_BYTES)
+        sparse_file(self.counters, _SHARED_FILE_BYTES)
         self.configuration.write_text("\n".join(words) + "\n")
-        return {device.name: self.cache(device.name) for device in topology.devices}
 
     def read_counters(self) -> dict[str, int]:
         """Return what the host's caches have done; empty if it has none."""
+        numbers = struct.Struct(f"<{len(COUNTERS)}Q")
         try:
             with self.counters.open("rb") as file:
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                    values = struct.unpack_from(f"<{len(COUNTERS)}Q", mapped)
+                values = numbers.unpack(file.read(numbers.size))
         except OSError:
             return {}
         return dict(zip(COUNTERS, values))
@@ -204,14 +202,5 @@ class CacheFiles:
     @property
     def qemu_arguments(self) -> list[str]:
         """What makes QEMU load the plugin."""
-        configuration = str(self.configuration).replace(",", ",,")
-        plugin = str(PLUGIN.resolve()).replace(",", ",,")
-        return ["-plugin", f"file={plugin},configuration={configuration}"]
-
-
-def _make(path: Path, size: int) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.ftruncate(descriptor, size)
-    finally:
-        os.close(descriptor)
+        configuration = escape(self.configuration)
+        return ["-plugin", f"file={escape(PLUGIN.resolve())},configuration={configuration}"]

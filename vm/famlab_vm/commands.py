@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from famlab_vm import process
+from famlab_vm.coherence import Memory
 from famlab_vm.console import Console
 from famlab_vm.errors import FamlabError, LabStateError, PrerequisiteMissing
 from famlab_vm.kernel_log import is_panic
-from famlab_vm.coherence import Memory
 from famlab_vm.memory import remove_strays
 from famlab_vm.paths import (
     DRIVER_DIRECTORY,

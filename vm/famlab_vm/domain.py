@@ -10,6 +10,7 @@ from pathlib import Path
 from famlab_vm import account
 from famlab_vm.coherence import CacheFiles, Memory
 from famlab_vm.fabric import fabric_arguments
+from famlab_vm.qemu_option import escape
 from famlab_vm.topology import Topology
 
 # What the kernel is told besides famlab's own words. nokaslr: addresses match vmlinux in gdb.
@@ -178,13 +179,12 @@ class GuestDescription:
     @property
     def qemu_arguments(self) -> list[str]:
         """What libvirt has no words for."""
-        gdb = str(self.files.gdb_socket).replace(",", ",,")
         return [
             "-cpu", cpu_option(self.kvm),
             "-machine", "i8042=off,sata=off,smbus=off",
             # A guest that resets while no famlab process watches must not run on unnoticed.
             "-action", "reboot=shutdown",
-            "-gdb", f"unix:{gdb},server=on,wait=off",
+            "-gdb", f"unix:{escape(self.files.gdb_socket)},server=on,wait=off",
             *account.qemu_arguments(self.user),
             *fabric_arguments(self.topology, self._mapped_files),
             *([] if self.coherence.coherent else self.cache_files.qemu_arguments),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from famlab_vm.qemu_option import escape
 from famlab_vm.topology import Bridge, Device, Topology, Window
 
 # Without an explicit address a pxb-cxl takes the slot that libvirt gives to its own devices.
@@ -35,15 +36,10 @@ def fabric_arguments(topology: Topology, files: Mapping[str, Path]) -> list[str]
     return [*arguments, "-machine", ",".join(options)]
 
 
-def _escape(value: Path) -> str:
-    """QEMU's option parser reads a doubled comma as a comma."""
-    return str(value).replace(",", ",,")
-
-
 def _backend(device: Device, file: Path) -> str:
     return (
         f"memory-backend-file,id=backend-{device.name},share=on,"
-        f"mem-path={_escape(file)},size={device.size}"
+        f"mem-path={escape(file)},size={device.size}"
     )
 
 

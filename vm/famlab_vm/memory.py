@@ -73,7 +73,7 @@ def create_memory(topology: Topology, lab_uuid: str, lab_directory: Path) -> Non
         link.symlink_to(target)
         target.mkdir(mode=0o700)
     for device in topology.devices:
-        _sparse_file(link / device.name, device.size)
+        sparse_file(link / device.name, device.size)
 
 
 def _has_room(directory: Path, needed: int) -> bool:
@@ -86,7 +86,8 @@ def _free_text(directory: Path) -> str:
     return f"{free_bytes(directory) >> 20}M"
 
 
-def _sparse_file(path: Path, size: int) -> None:
+def sparse_file(path: Path, size: int) -> None:
+    """Make a file of `size` zeroes that take no room yet. Raises FileExistsError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(descriptor, size)

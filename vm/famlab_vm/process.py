@@ -15,6 +15,8 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
+from famlab_vm.qemu_option import escape
+
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _LAB_UUID = re.compile(rf"\bfamlab\.lab=({UUID})\b")
 # Options of QEMU whose value is the socket.
@@ -43,7 +45,7 @@ def user(pid: int) -> tuple[int, int]:
 
 def _is_guest(pid: int, directory: Path) -> bool:
     words = command_line(pid)
-    prefix = f"unix:{directory}/".replace(",", ",,")
+    prefix = f"unix:{escape(directory)}/"
     return any(
         word in _SOCKETS and following.startswith(prefix)
         for word, following in zip(words, words[1:], strict=False)

@@ -79,10 +79,10 @@ def test_caches_are_new_at_each_start(tmp_path: Path) -> None:
     topology = Topology.load("two-bridges")
     assert files.read_counters() == {}
     for _ in range(2):
-        devices = files.prepare(topology, Memory("strict,seed=3"))
-        assert devices["mem1"].stat().st_size == topology.devices[1].size
-        assert devices["mem1"].stat().st_blocks == 0
-        devices["mem1"].write_bytes(b"x")
+        files.prepare(topology, Memory("strict,seed=3"))
+        assert files.cache("mem1").stat().st_size == topology.devices[1].size
+        assert files.cache("mem1").stat().st_blocks == 0
+        files.cache("mem1").write_bytes(b"x")
         files.lines("mem0").write_bytes(b"of all hosts")
         files.reason.write_text("why\n")
         assert files.why_ended() == "why"

@@ -18,6 +18,16 @@ std::atomic_ref<Word> word(std::byte* line, unsigned index) {
 
 Mask bit(uint64_t line) { return Mask{1} << (line % kLinesPerPage); }
 
+// Tells of the one or two lines in which 1..64 bytes lie, and of which bytes of each.
+template <typename Tell>
+void each_line(uint64_t offset, unsigned length, const Tell& tell) {
+  const uint64_t line = offset / kLineSize;
+  const unsigned start = offset % kLineSize;
+  const unsigned here = std::min<unsigned>(length, kLineSize - start);
+  tell(line, bits(start, here));
+  if (here < length) tell(line + 1, bits(0, length - here));
+}
+
 }  // namespace
 
 Cache::Cache(unsigned number, SharedDevice& device, Frames& frames, const Policy& policy,
@@ -66,7 +76,8 @@ void Cache::fill(uint64_t page) {
   device_.fetch_page(page, *base);
   ++counters_.fills;
   state.base = std::move(base);
-  pages_.push_back(page);
+  state.turn = turns_++;
+  pages_.emplace(state.turn, page);
   frames_.install(page, *state.base);
 }
 
@@ -164,11 +175,7 @@ void Cache::store_to_line(uint64_t line, Mask which) {
 }
 
 void Cache::stored(uint64_t offset, unsigned length) {
-  const uint64_t line = offset / kLineSize;
-  const unsigned start = offset % kLineSize;
-  const unsigned here = std::min<unsigned>(length, kLineSize - start);
-  store_to_line(line, bits(start, here));
-  if (here < length) store_to_line(line + 1, bits(0, length - here));
+  each_line(offset, length, [this](uint64_t line, Mask which) { store_to_line(line, which); });
 }
 
 bool Cache::write_back(uint64_t line) {
@@ -241,11 +248,9 @@ bool Cache::complete(uint64_t line, bool loads) {
 }
 
 bool Cache::stored_around(uint64_t offset, unsigned length) {
-  const uint64_t line = offset / kLineSize;
-  const unsigned start = offset % kLineSize;
-  const unsigned here = std::min<unsigned>(length, kLineSize - start);
-  bool left = store_line_around(line, bits(start, here));
-  if (here < length) left = store_line_around(line + 1, bits(0, length - here)) || left;
+  bool left = false;
+  each_line(offset, length,
+            [&](uint64_t line, Mask which) { left = store_line_around(line, which) || left; });
   return left;
 }
 
@@ -293,6 +298,12 @@ void Cache::stored_beside_others(uint64_t offset, unsigned length, const std::by
   }
 }
 
+// The line reaches the device if it is dirty.
+void Cache::write_back_line_locked(PageState& page, uint64_t line) {
+  Line bytes;
+  if (capture_locked(page, line, bytes)) commit_locked(line, bytes, kAll);
+}
+
 // All that is dirty in the page, and what its lines are owed, reaches the device.
 void Cache::write_back_page_locked(PageState& page, uint64_t number) {
   for (uint64_t line = number * kLinesPerPage; line < (number + 1) * kLinesPerPage; ++line) {
@@ -300,19 +311,24 @@ void Cache::write_back_page_locked(PageState& page, uint64_t number) {
       owed_[line].refetch = false;
       settle_locked(page, line, 0);
     }
-    Line bytes;
-    if (capture_locked(page, line, bytes)) commit_locked(line, bytes, kAll);
+    write_back_line_locked(page, line);
   }
 }
 
-// A present page leaves; pages_ is the caller's matter.
+// A page leaves that is held and of which nothing is dirty.
+void Cache::leave_locked(PageState& page, uint64_t number) {
+  pages_.erase(page.turn);
+  page.base.reset();
+  frames_.discard(number);
+  ++counters_.dropped;
+}
+
+// A present page leaves.
 void Cache::drop_locked(uint64_t number) {
   PageState& page = *find(number);
   frames_.hold(number);
   write_back_page_locked(page, number);
-  page.base.reset();
-  frames_.discard(number);
-  ++counters_.dropped;
+  leave_locked(page, number);
 }
 
 bool Cache::clean(const PageState& page, uint64_t number) {
@@ -331,18 +347,13 @@ bool Cache::drop_if_clean_locked(uint64_t number) {
     frames_.release(number);
     return false;
   }
-  page.base.reset();
-  frames_.discard(number);
-  ++counters_.dropped;
+  leave_locked(page, number);
   return true;
 }
 
 void Cache::make_room_locked() {
   while (pages_.size() >= policy_.capacity / kPageSize) {
-    const uint64_t oldest = pages_.front();
-    pages_.pop_front();
-    if (present_locked(oldest) == nullptr) continue;  // it has left by itself
-    drop_locked(oldest);
+    drop_locked(pages_.begin()->second);
     ++counters_.evicted;
   }
 }
@@ -355,8 +366,10 @@ void Cache::maybe_evict_locked() {
     recent_[chosen] = recent_.back();
     recent_.pop_back();
   } else if (!pages_.empty()) {
-    const uint64_t page = pages_[random_() % pages_.size()];
-    evict_locked(page * kLinesPerPage + random_() % kLinesPerPage);
+    // Pages that left by themselves are gaps in the turns: the next one stands for them.
+    const uint64_t first = pages_.begin()->first, last = pages_.rbegin()->first;
+    const auto chosen = pages_.lower_bound(first + random_() % (last - first + 1));
+    evict_locked(chosen->second * kLinesPerPage + random_() % kLinesPerPage);
   }
 }
 
@@ -365,18 +378,14 @@ void Cache::evict_locked(uint64_t line) {
   PageState* const page = present_locked(line / kLinesPerPage);
   if (page == nullptr) return;
   settle_locked(*page, line, 0);
-  Line bytes;
-  if (capture_locked(*page, line, bytes)) commit_locked(line, bytes, kAll);
+  write_back_line_locked(*page, line);
   refetch_locked(*page, line, 0);
   ++counters_.evicted;
 }
 
 void Cache::write_back_and_invalidate_all() {
   const std::lock_guard lock(mutex_);
-  for (const uint64_t page : pages_) {
-    if (present_locked(page) != nullptr) drop_locked(page);
-  }
-  pages_.clear();
+  while (!pages_.empty()) drop_locked(pages_.begin()->second);
   recent_.clear();
 }
 

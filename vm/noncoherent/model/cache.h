@@ -5,7 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -40,8 +40,6 @@ class Cache {
   Cache(const Cache&) = delete;
   Cache& operator=(const Cache&) = delete;
 
-  uint64_t size() const { return device_.size(); }
-
   // The host touches an absent page.
   void fill(uint64_t page);
   // The host has stored `length` bytes at `offset`; 1..64 bytes that may lie in two lines.
@@ -67,6 +65,7 @@ class Cache {
     std::atomic<Mask> modified{0};  // lines stored to since they were last captured
     std::atomic<Mask> owed{0};      // lines with an entry in owed_
     std::unique_ptr<Page> base;     // of a present page
+    uint64_t turn = 0;              // the key in pages_ of a present page
   };
   static constexpr uint64_t kPagesPerPart = 512;
   using Part = std::array<PageState, kPagesPerPart>;
@@ -92,7 +91,9 @@ class Cache {
   void settle_locked(PageState& page, uint64_t line, Mask except);
   void store_to_line(uint64_t line, Mask which);
   bool store_line_around(uint64_t line, Mask which);
+  void write_back_line_locked(PageState& page, uint64_t line);
   void write_back_page_locked(PageState& page, uint64_t number);
+  void leave_locked(PageState& page, uint64_t number);
   void drop_locked(uint64_t number);
   bool drop_if_clean_locked(uint64_t number);
   void make_room_locked();
@@ -109,7 +110,8 @@ class Cache {
   std::mutex mutex_;
   std::unique_ptr<std::atomic<Part*>[]> parts_;
   std::vector<std::unique_ptr<Part>> owned_parts_;
-  std::deque<uint64_t> pages_;  // present, oldest first
+  std::map<uint64_t, uint64_t> pages_;  // present ones, by the turn in which they were filled
+  uint64_t turns_ = 0;
   std::unordered_map<uint64_t, Owed> owed_;
   std::vector<uint64_t> recent_;  // lines made dirty lately, for evictions
   std::mt19937_64 random_;

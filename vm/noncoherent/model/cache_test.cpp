@@ -335,6 +335,30 @@ TEST(Lenient, PageWithDirtyLinesStays) {
   EXPECT_EQ(host.load(64), 1u);
 }
 
+// A page that left and came back is one page, and the youngest.
+TEST(Lenient, PagesThatComeBackTakeNoMoreRoom) {
+  Device device;
+  Policy policy = parse_policy("lenient");
+  policy.capacity = 2 * kPageSize;
+  testing::MemoryFrames frames{kDeviceSize};
+  Counters counters;
+  noncoherent::Cache cache(0, device.shared, frames, policy, counters, nullptr);
+  const auto leave_and_come_back = [&] {
+    cache.invalidate(0, false);
+    EXPECT_FALSE(frames.present.contains(0));
+    cache.fill(0);
+  };
+  cache.fill(0);
+  for (int i = 0; i < 3; ++i) leave_and_come_back();
+  cache.fill(1);
+  EXPECT_EQ(frames.present, (std::set<uint64_t>{0, 1}));
+  EXPECT_EQ(counters.evicted, 0u);
+  leave_and_come_back();
+  cache.fill(2);
+  EXPECT_EQ(frames.present, (std::set<uint64_t>{0, 2}));
+  EXPECT_EQ(counters.evicted, 1u);
+}
+
 // Dirty lines reach memory unasked, in any order; equal seeds, equal choices.
 TEST(Evictions, AreSeenAndRepeated) {
   std::vector<Line> memories[3];

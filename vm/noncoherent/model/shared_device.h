@@ -45,7 +45,6 @@ class SharedDevice {
   // `memory` is the device, `locks` is prepared; both outlive this object.
   SharedDevice(std::span<std::byte> memory, LineLocks& locks) : memory_(memory), locks_(locks) {}
 
-  uint64_t size() const { return memory_.size(); }
   uint64_t lines() const { return memory_.size() / kLineSize; }
   uint64_t pages() const { return memory_.size() / kPageSize; }
 

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugin/machine.h"
 
-#include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
-#include <new>
 #include <stdexcept>
 
 namespace noncoherent {
@@ -38,8 +36,7 @@ Machine::Device::Device(const DeviceFiles& files, unsigned number)
       shared_file(files.device),
       lines_file(files.lines),
       number(number),
-      locks(ready_locks(lines_file)),
-      shared(shared_file.bytes(), locks) {
+      shared(shared_file.bytes(), ready_locks(lines_file)) {
   if (cache_file.bytes().size() != shared_file.bytes().size() ||
       shared_file.bytes().size() % kPageSize != 0) {
     throw std::invalid_argument(files.cache + " has another size than " + files.device);
@@ -104,11 +101,9 @@ void Machine::flush(unsigned processor, Flush flush, uint64_t physical) {
 void Machine::flush_unmapped(unsigned processor, Flush flush, uint64_t root, uint64_t address,
                              uint64_t empty_entry) {
   const std::lock_guard lock(unmapped_mutex_);
-  const bool known = unmapped_.watches(empty_entry);
   unmapped_.add(processor, flush, root, address, empty_entry);
   ++counters_.unmapped;
   counters_.forgotten = unmapped_.forgotten();
-  if (!known) ++generation_;
 }
 
 bool Machine::watches(uint64_t physical) const {
@@ -123,7 +118,6 @@ void Machine::entry_stored(uint64_t physical, const ReadPhysical& read,
     flush(processor, kind, line);
     if (waiting(processor)) waits(processor);
   });
-  ++generation_;
 }
 
 void Machine::write_back_and_invalidate_all(unsigned processor) {

@@ -2,7 +2,6 @@
 // A host: its devices, their caches, and its processors.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -46,8 +45,8 @@ class Machine {
   // `waits` is called for each processor that has a flush to complete from then on.
   void entry_stored(uint64_t physical, const ReadPhysical& read,
                     const std::function<void(unsigned processor)>& waits);
-  // Changes when other pages than before are watched.
-  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  // Changes when a page begins to be watched.
+  uint64_t generation() const { return unmapped_.generation(); }
 
   void store_fence(unsigned processor) { processors_[processor].store_fence(); }
   void full_fence(unsigned processor) { processors_[processor].full_fence(); }
@@ -65,7 +64,6 @@ class Machine {
 
     MappedFile cache_file, shared_file, lines_file;
     unsigned number;
-    LineLocks& locks;
     SharedDevice shared;
     std::unique_ptr<GuestFrames> frames;  // from start() on
     std::unique_ptr<Cache> cache;
@@ -83,7 +81,6 @@ class Machine {
 
   mutable std::mutex unmapped_mutex_;  // before those of caches
   UnmappedFlushes unmapped_{kMostUnmapped};
-  std::atomic<uint64_t> generation_{0};
 
   UserFaults faults_;  // last: its thread ends first
 };

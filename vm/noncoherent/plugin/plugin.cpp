@@ -10,8 +10,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <new>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -142,28 +140,16 @@ void flush_executed(unsigned index, void* data) {
   });
 }
 
-void store_fence_executed(unsigned index, void*) {
+// Of instructions that are the same for the machine wherever they stand.
+template <void (Machine::*tell)(unsigned processor)>
+void executed(unsigned index, void*) {
   guarded([&] {
-    state->machine->store_fence(index);
-    note_waiting(index);
-  });
-}
-
-void full_fence_executed(unsigned index, void*) {
-  guarded([&] {
-    state->machine->full_fence(index);
+    (*state->machine.*tell)(index);
     note_waiting(index);
   });
 }
 
 void address_space_changes(unsigned index, void*) { state->vcpus[index]->forget(); }
-
-void caches_written_back(unsigned index, void*) {
-  guarded([&] {
-    state->machine->write_back_and_invalidate_all(index);
-    note_waiting(index);
-  });
-}
 
 void caches_discarded(unsigned, void*) {
   state->machine->die("the guest executed INVD, which loses what is in its caches");
@@ -269,19 +255,19 @@ void watch(qemu_plugin_insn* insn) {
       on_store = stored_around;
       break;
     case Kind::store_fence:
-      return watch_fence(insn, store_fence_executed);
+      return watch_fence(insn, executed<&Machine::store_fence>);
     case Kind::full_fence:
-      watch_fence(insn, full_fence_executed);
+      watch_fence(insn, executed<&Machine::full_fence>);
       break;
     case Kind::address_space:
-      watch_fence(insn, full_fence_executed);
+      watch_fence(insn, executed<&Machine::full_fence>);
       qemu_plugin_register_vcpu_insn_exec_cb(insn, address_space_changes, QEMU_PLUGIN_CB_NO_REGS,
                                              nullptr);
       break;
     case Kind::write_back_all:
     case Kind::invalidate_all:
-      qemu_plugin_register_vcpu_insn_exec_cb(insn, caches_written_back, QEMU_PLUGIN_CB_NO_REGS,
-                                             nullptr);
+      qemu_plugin_register_vcpu_insn_exec_cb(
+          insn, executed<&Machine::write_back_and_invalidate_all>, QEMU_PLUGIN_CB_NO_REGS, nullptr);
       return;
     case Kind::discard_all:
       qemu_plugin_register_vcpu_insn_exec_cb(insn, caches_discarded, QEMU_PLUGIN_CB_NO_REGS,

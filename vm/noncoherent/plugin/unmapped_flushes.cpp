@@ -8,7 +8,7 @@ namespace noncoherent {
 
 void UnmappedFlushes::watch(Pages::iterator page) {
   by_entry_.emplace(page->entry, page);
-  ++tables_[page->entry / kPageSize];
+  if (tables_[page->entry / kPageSize]++ == 0) ++generation_;
 }
 
 void UnmappedFlushes::unwatch(Pages::iterator page) {

@@ -6,6 +6,7 @@
 // entry of a page table that was found empty: then, before the guest goes on, they are done.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -18,7 +19,7 @@ namespace noncoherent {
 
 enum class Flush { write_back, invalidate, invalidate_ordered };  // CLWB, CLFLUSHOPT, CLFLUSH
 
-// Not thread-safe.
+// Not thread-safe, but for generation().
 class UnmappedFlushes {
  public:
   // Does a flush of the line at a physical address, for the processor that asked for it.
@@ -32,6 +33,8 @@ class UnmappedFlushes {
 
   // Whether a store to the page-table page that holds this physical address may matter.
   bool watches(uint64_t address) const { return tables_.contains(address / kPageSize); }
+  // Changes when such a page begins to be watched: who has found it unwatched has to ask again.
+  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
   // Something was stored to eight bytes at this physical address.
   void entry_stored(uint64_t address, const ReadPhysical& read, const Do& perform);
 
@@ -64,6 +67,7 @@ class UnmappedFlushes {
   std::unordered_map<Key, Pages::iterator, Hash> by_address_;
   std::unordered_multimap<uint64_t, Pages::iterator> by_entry_;
   std::unordered_map<uint64_t, size_t> tables_;  // page number: how many of pages_ wait for it
+  std::atomic<uint64_t> generation_{0};
   uint64_t forgotten_ = 0;
 };
 

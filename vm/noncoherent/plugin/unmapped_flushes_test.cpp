@@ -128,6 +128,30 @@ TEST_F(Flushes, StoreThatMapsNothing) {
   EXPECT_EQ(flushes.pages(), 1u);
 }
 
+// Each change costs all processors what they know of pages.
+TEST_F(Flushes, GenerationsAreTablesThatBeginToBeWatched) {
+  const uint64_t entry = build(kUser);
+  EXPECT_EQ(flushes.generation(), 0u);
+  add(Flush::write_back, kUser);
+  EXPECT_EQ(flushes.generation(), 1u);
+  add(Flush::write_back, kUser + kPageSize);
+  store(entry + 16, 0x300000 | 7);
+  store(entry, 0x100000);  // not present
+  store(entry, 0x100000 | 7);
+  store(entry + 8, 0x200000 | 7);
+  EXPECT_FALSE(flushes.watches(entry));
+  EXPECT_EQ(flushes.generation(), 1u);
+  add(Flush::write_back, kUser + 3 * kPageSize);
+  EXPECT_EQ(flushes.generation(), 2u);
+}
+
+// A table that is put in is watched in place of the one above.
+TEST_F(Flushes, GenerationChangesWithTheTable) {
+  add(Flush::write_back, kUser);
+  build(kUser);
+  EXPECT_EQ(flushes.generation(), 4u);
+}
+
 TEST_F(Flushes, AreBounded) {
   build(kUser);
   for (uint64_t page = 0; page < 10; ++page) add(Flush::write_back, kUser + page * kPageSize);

@@ -92,7 +92,7 @@ build_packaged() {
     key=$(packaged_source | cache_key)
     mkdir -p -- "$kept"
     exec {lock}>"$kept/lock"
-    flock -n "$lock" || { say kernel "another run uses build/kernel-objects; waiting"; flock "$lock"; }
+    lock_or_wait "$lock" kernel "another run uses build/kernel-objects; waiting"
     if [ "$(cat -- "$kept/key" 2>/dev/null)" != "$key" ]; then
         rm -rf -- "$kept"/{source,out,out-debug}
         printf '%s\n' "$key" >"$kept/key"
@@ -165,7 +165,7 @@ make_from_source() {
     fi
     mkdir -p -- "$work"
     exec {lock}>"$work/lock"
-    flock -n "$lock" || { say kernel "another run uses build/kernel-src; waiting"; flock "$lock"; }
+    lock_or_wait "$lock" kernel "another run uses build/kernel-src; waiting"
     if [ "$(cat -- "$work/origin" 2>/dev/null)" != "$source" ]; then
         rm -rf -- "$work/copy" "${flavors[@]/#/"$work/"}"
         printf '%s\n' "$source" >"$work/origin"

@@ -15,6 +15,8 @@
 #                                    makes LINK a symlink to the entry; if there is none, calls
 #                                    BUILDER DIR [ARG...] to fill DIR (log to $FAMLAB_LOG)
 #   compiler_cache REPOSITORY        what ccache needs to find again what another clone compiled
+#   lock_or_wait DESCRIPTOR AREA TEXT
+#                                    flock(2)s it; says TEXT if it has to wait for another run
 #   first_failure "${PIPESTATUS[@]}" exits with the first status that is not 0
 #
 # Two runs may want the same entry at once: one builds, the other says so and waits. A run that is
@@ -126,10 +128,7 @@ cache_get() {
     cache_remove_stale
     if [ ! -d "$entry" ]; then
         exec {lock}>"$FAMLAB_CACHE/locks/$kind-$key.lock"
-        if ! flock -n "$lock"; then
-            say "$kind" "another run is building $key; waiting for it"
-            flock "$lock"
-        fi
+        lock_or_wait "$lock" "$kind" "another run is building $key; waiting for it"
         if [ ! -d "$entry" ]; then
             began=$SECONDS
             tmp=$FAMLAB_CACHE/tmp/$kind-$key.$$
@@ -159,6 +158,12 @@ compiler_cache() {
     cache_adopt
     export CCACHE_DIR=$FAMLAB_CACHE/ccache CCACHE_BASEDIR=$1 CCACHE_NOHASHDIR=true
     export CCACHE_SLOPPINESS=pch_defines,time_macros
+}
+
+lock_or_wait() {
+    local descriptor=$1
+    shift
+    flock -n "$descriptor" || { say "$@"; flock "$descriptor"; }
 }
 
 first_failure() {

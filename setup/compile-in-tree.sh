@@ -32,10 +32,7 @@ step=$1 sources=$2 objects=$repo/$3 place=$repo/$4
 
 mkdir -p -- "$objects" "$place"
 exec 9>"$objects/.lock"
-if ! flock -n 9; then
-    say "$step" "another run is compiling; waiting for it"
-    flock 9
-fi
+lock_or_wait 9 "$step" "another run is compiling; waiting for it"
 
 # Objects of another tree may be linked with libraries that are not where the result runs.
 tree=$(readlink -f -- "$repo/build/tree")

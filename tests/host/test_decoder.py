@@ -147,8 +147,8 @@ def test_several_devices_are_decoded(hosts: Cluster, memory: Path, directory: Pa
     write_all(master)
     striped = random_bytes(9_000_001, seed=5)
     master.put("spread", striped, "--nstrips", "3", "--chunksize", "2M")
-    whole = random_bytes(8 * MEBI, seed=6)
-    master.creat("big", DEVICE_SIZE - 32 * MEBI)
+    whole = random_bytes(40 * MEBI, seed=6)
+    master.creat("big", DEVICE_SIZE - 64 * MEBI)
     master.put("whole", whole)
     on_client = hosts.client.sha256(*CONTENT, "spread", "whole")
     for host in (master, hosts.client):

@@ -36,6 +36,7 @@ OVERRIDES = (
     "DAX",
     "CPUS",
     "PATIENCE",
+    "FULL",
     "ROUNDS",
     "SEED",
     "FAMLAB_CACHE",

@@ -15,10 +15,15 @@ def parameters(item: pytest.Item) -> dict[str, Any]:
     return dict(getattr(getattr(item, "callspec", None), "params", {}))
 
 
+def full() -> bool:
+    """FULL=1 asks for all, however long it takes."""
+    return os.environ.get("FULL") == "1"
+
+
 def of_all(config: pytest.Config) -> bool:
-    """FULL=1 asks for all; and who names tests means all of these."""
+    """Whether FULL=1 asks for all; and who names tests means all of these."""
     named = config.option.keyword or any("::" in word for word in config.args)
-    return os.environ.get("FULL") == "1" or bool(named)
+    return full() or bool(named)
 
 
 def keep(config: pytest.Config, items: list[pytest.Item], kept: Sequence[pytest.Item]) -> None:

@@ -16,8 +16,8 @@ from typing import Protocol, TypeVar
 
 import pytest
 from famlab_vm import Artifacts, Connection, Lab, Topology
-from famlab_vm.machine import DaxDevice
 from famlab_vm.coherence import Memory
+from famlab_vm.machine import DaxDevice
 from support import history, paths, plugin, programs
 from support.evidence import court
 from support.skips import missing_feature

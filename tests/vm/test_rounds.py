@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from support import paths
+from support import paths, selection
 from vm.cluster import Cluster
 from vm.rounds import Rounds
 from vm.shapes import Shape
 
 pytestmark = pytest.mark.own_mount
 
-COUNT = int(os.environ.get("ROUNDS") or (6 if os.environ.get("FULL") == "1" else 2))
+COUNT = int(os.environ.get("ROUNDS") or (6 if selection.full() else 2))
 
 
 @pytest.mark.timeout(300 + 120 * COUNT)

@@ -5,6 +5,8 @@
 set -euo pipefail
 
 repo=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
+# shellcheck source=setup/cache.sh
+. "$repo/setup/cache.sh"
 
 usage() {
     cat <<'USAGE'
@@ -13,6 +15,9 @@ usage: images/build-guest.sh [SOURCES FOLDER]
 Compiles daemon/ with the compiler and libraries of the Debian 13 tree and leaves the programs in
 build/guest/bin. Guests see build/guest as /opt/famlab, and its bin comes first in their PATH: a
 new build is there at once, without a new image and without a restart.
+
+A build is a directory of its own in build/guest/builds; build/guest/bin leads to the newest, which
+is the only one that is kept.
 
 With SOURCES, the CMake project in that directory of the repository instead, and its programs are
 left in build/guest/FOLDER. It has to place them in FAMFS_BIN_DIR, as daemon/ does.
@@ -32,4 +37,22 @@ case $#:${1:-} in
 esac
 objects=build/guest-objects
 [ "$folder" = bin ] || objects+=-$folder
-exec "$repo/setup/compile-in-tree.sh" guest "$sources" "$objects" "build/guest/$folder"
+"$repo/setup/compile-in-tree.sh" guest "$sources" "$objects" "$objects/programs"
+
+# Guests keep programs in memory by their names: a name never gets other contents.
+cd -- "$repo/build"
+mkdir -p -- guest/builds
+exec 9>guest/builds/.lock
+lock_or_wait 9 guest "another run is placing programs; waiting for it"
+compiled=../$objects/programs
+build=builds/$folder-$(cd -- "$compiled" && sha256sum -- * | sha256sum | cut -c1-16)
+if [ ! -d "guest/$build" ]; then
+    rm -rf -- guest/builds/.new
+    # Links: a linker writes a new file.
+    cp -a --link -- "$compiled" guest/builds/.new
+    mv -T -- guest/builds/.new "guest/$build"
+fi
+[ -L "guest/$folder" ] || rm -rf -- "guest/$folder"
+ln -sfnT -- "$build" "guest/$folder"
+find guest/builds -mindepth 1 -maxdepth 1 -name "$folder-*" ! -path "guest/$build" \
+    -exec rm -rf -- {} +

@@ -38,12 +38,12 @@ lock_or_wait 9 "$step" "another run is compiling; waiting for it"
 tree=$(readlink -f -- "$repo/build/tree")
 # CMake's files have absolute names: after the clone was moved or copied they lead elsewhere.
 source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$objects/CMakeCache.txt" 2>/dev/null) || true
-if [ "$(cat "$objects/.tree" 2>/dev/null)" != "$tree" ] || [ ! "$source" -ef "$repo/$sources" ]; then
+if [ "$(cat "$objects/.tree" 2>/dev/null)" != "$tree $place" ] || [ ! "$source" -ef "$repo/$sources" ]; then
     say "$step" "configuring for the tree ${tree##*/}"
     find "$objects" -mindepth 1 ! -name .lock -delete
     "$repo/setup/in-tree" -- cmake --no-warn-unused-cli -G Ninja -S "$repo/$sources" -B "$objects" \
         -DBUILD_TESTING=OFF -DFAMFS_BIN_DIR="$place" >&2 || die 24 "$step" "cmake failed"
-    echo "$tree" >"$objects/.tree"
+    echo "$tree $place" >"$objects/.tree"
 fi
 say "$step" "compiling $sources/"
 "$repo/setup/in-tree" -- ninja -C "$objects" >&2 || die 24 "$step" "the compilation failed"

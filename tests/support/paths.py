@@ -35,6 +35,7 @@ OVERRIDES = (
     "TOPOLOGY",
     "DAX",
     "CPUS",
+    "MEMORY",
     "PATIENCE",
     "FULL",
     "ROUNDS",

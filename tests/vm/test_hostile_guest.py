@@ -188,14 +188,14 @@ def test_links_and_rights_are_not_taken(guest: LabHost, victim: Path, received: 
 
 
 def test_lab_is_removed_whatever_is_in_it(keeper: LabKeeper, victim: Path) -> None:
-    """Links, closed directories and more levels than there are descriptors do not stop `down`."""
+    """Links, closed directories and many levels (vm/tests has more of them) do not stop `down`."""
     lab = keeper.start(ONE_HOST)
     try:
         sh(
             lab.hosts[0],
             'cd "$1" && ln -s "$2" link && mkdir -p closed/a && ln -s "$2" closed/a && '
             "chmod 000 closed/a closed && mkfifo fifo && "
-            'mkdir -p "$(printf "d/%.0s" $(seq 1100))"',
+            'mkdir -p "$(printf "d/%.0s" $(seq 100))"',
             MOUNTED, str(victim),
         )  # fmt: skip
     finally:

@@ -14,6 +14,8 @@ from types import TracebackType
 _IN_MODIFY = 0x2
 _IN_ATTRIB = 0x4
 _IN_CLOSE_WRITE = 0x8
+_IN_MOVED_TO = 0x80
+_IN_CREATE = 0x100
 # Of a file that a guest writes; whoever reads keeps it in memory until it ends.
 _LONGEST_LINE = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,7 +31,7 @@ class Watch:
             raise self._error("inotify")
         for path in paths:
             # A file that is removed while it is open has one link less, which is an attribute.
-            mask = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ATTRIB
+            mask = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ATTRIB | _IN_CREATE | _IN_MOVED_TO
             if _libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
                 error = self._error(str(path))
                 self.close()

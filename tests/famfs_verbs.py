@@ -167,7 +167,16 @@ class Famfs:
             input=content,
         )
         if flush:
-            self.famfs("flush", self.path(relative))
+            self.flush(relative)
+
+    def flush(self, *relative: str) -> None:
+        """Writes files back and drops what this host has of them in its caches; all files without
+        arguments."""
+        if relative:
+            self.famfs("flush", *(self.path(name) for name in relative))
+            return
+        script = 'find "$1" -path "$1/.meta" -prune -o -type f -print0 | xargs -0r famfs flush'
+        self.run("sh", "-c", script, "sh", self.path())
 
     def read(self, relative: str, offset: int = 0, size: int | None = None) -> bytes:
         self.catch_up()

@@ -30,6 +30,7 @@
 #include "fuse/log_watch.h"
 #include "fuse/session.h"
 #include "mapping/daemon_served.h"
+#include "memory/held_lines.h"
 #include "volume/volume.h"
 
 namespace famfs::cli {
@@ -122,6 +123,17 @@ std::vector<Loan> take_loans(const Handover& before) {
   return loans;
 }
 
+void drop_lines(const std::string& device, std::vector<memory::Range> ranges) {
+  spdlog::debug("{}: dropping lines of {} extents of another file system", device, ranges.size());
+  try {
+    memory::drop_lines_of_device(device, std::move(ranges));
+  } catch (const base::Error& error) {
+    // Of memory that has failed nobody can read anything, old or new.
+    if (error.code() != EIO) throw;
+    spdlog::error("{}", error.what());
+  }
+}
+
 std::string describe(const volume::Volume& volume, const fuse::Filesystem& filesystem,
                      const volume::RefreshResult& replayed, const std::string& device,
                      const std::string& mount_point, const std::string& identity_problem) {
@@ -196,10 +208,13 @@ void serve(const DaemonOptions& options, std::optional<Handover> before,
     volume->set_attributes(tree::kRoot, {.uid = geteuid(), .gid = getegid()});
   }
 
+  memory::HeldLines held(control::RunDirectory::default_root() + ".lines",
+                         volume->superblock().fs_uuid, drop_lines);
   fuse::Filesystem filesystem(*volume, {.run_directory = run.path(),
                                         .method = before ? before->method : options.method,
                                         .timeout_seconds = options.timeout_seconds,
                                         .open_device = devices.open,
+                                        .held_lines = &held,
                                         .agreed = agreed_by(before)});
   fuse::Session session(filesystem, session_options(options, source));
   std::optional<base::Error> refused;

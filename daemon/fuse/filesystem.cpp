@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <map>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -330,6 +331,29 @@ void Filesystem::readdirplus(fuse_req_t request, fuse_ino_t node, size_t size, o
   list(request, node, size, offset, Listing::kAttributes);
 }
 
+// After the log has named the file, and before a program can load from it.
+void Filesystem::hold(tree::NodeId id) {
+  if (settings_.held_lines == nullptr) return;
+  std::vector<media::Extent> extents;
+  {
+    const auto tree = volume_.tree();
+    extents = require_file(*tree, id).map.extents;
+  }
+  std::map<std::string, std::vector<memory::Range>> ranges;
+  for (const media::Extent& extent : extents) {
+    // Of a device that is missing nothing can be loaded.
+    if (!volume_.present(extent.device_index)) continue;
+    ranges[volume_.device(extent.device_index).name()].push_back({extent.offset, extent.length});
+  }
+  for (const auto& [device, parts] : ranges) {
+    if (method_->loads_past_daemon()) {
+      settings_.held_lines->take(device, parts);
+    } else {
+      settings_.held_lines->note(device, parts);
+    }
+  }
+}
+
 void Filesystem::open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
   // Maps must not be used on a device that was formatted since: one line tells.
   volume_.check_identity();
@@ -337,6 +361,7 @@ void Filesystem::open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file)
     const auto tree = volume_.tree();
     require_file(*tree, node);
   }
+  hold(node);
   if (const std::uint64_t backing = method_->open(node, *file); backing != 0) {
     MessageHook::name_backing(backing);
   }

@@ -13,6 +13,7 @@
 #include "fuse/message_hook.h"
 #include "fuse/xattr.h"
 #include "mapping/method.h"
+#include "memory/held_lines.h"
 #include "volume/volume.h"
 
 namespace famfs::fuse {
@@ -30,7 +31,8 @@ struct Settings {
       31536000;  // how long the kernel may keep names and attributes that exist
   // Opens a device that is to be added, as its path names it on this host.
   std::function<std::unique_ptr<memory::SharedMemory>(const std::string& path)> open_device{};
-  std::optional<Agreed> agreed{};  // the connection is another program's until now
+  memory::HeldLines* held_lines = nullptr;  // of this host; null where it has no devices
+  std::optional<Agreed> agreed{};           // the connection is another program's until now
 };
 
 // The answers to FUSE requests: one member per operation, named after it.
@@ -120,6 +122,7 @@ class Filesystem final : private MessageClient {
   // Throws ESTALE for a node that does not exist, and once the file system was replaced.
   void check_node(fuse_ino_t node) const;
   [[noreturn]] void refuse_xattr(fuse_ino_t node, const char* name) const;
+  void hold(tree::NodeId id);
   std::string child_path(tree::NodeId parent, const std::string& name) const;
   // What `act` returns, which makes something through the volume.
   template <typename Act>

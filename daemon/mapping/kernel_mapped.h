@@ -25,6 +25,7 @@ class KernelMapped final : public Method {
 
   std::string_view name() const noexcept override { return kmap::name_of(protocol_); }
   std::string_view consequence() const noexcept override;
+  bool loads_past_daemon() const noexcept override { return true; }
   void init(fuse_conn_info& connection) override;
   kmap::InitAnswer init_answer() const noexcept override { return kmap::init_answer(protocol_); }
   void connected(int fuse_fd) override;

@@ -51,6 +51,9 @@ class Method {
   // One sentence for people: what this method means for applications.
   virtual std::string_view consequence() const noexcept = 0;
 
+  // Whether programs load from the memory of files without the daemon, which so cannot invalidate.
+  virtual bool loads_past_daemon() const noexcept { return false; }
+
   // Chooses connection features; called at FUSE_INIT.
   virtual void init(fuse_conn_info& connection) = 0;
   // What the answer to FUSE_INIT must say besides what libfuse says.

@@ -112,6 +112,8 @@ RefreshResult Volume::follow() {
   return result;
 }
 
+bool Volume::present(uint64_t index) { return index == 0 || devices_.present(index); }
+
 memory::SharedMemory& Volume::device(uint64_t index) {
   return index == 0 ? *memory_ : devices_.memory(index);
 }

@@ -106,6 +106,8 @@ class Volume {
   // The device with this index as a file's map names it; 0 is memory(). Throws EIO with the reason
   // for a device that is missing on this host. Not while a TreeView is held.
   memory::SharedMemory& device(uint64_t index);
+  // Whether that device is on this host.
+  bool present(uint64_t index);
   // The further devices, where they are here or why they are missing. Takes no lock of these.
   std::vector<DeviceState> devices() const { return devices_.states(); }
 

@@ -26,5 +26,5 @@ def verify(cluster: Cluster, name: str, kind: str, *words: str, jobs: int = 1) -
     fio = [*_FIO, *threads, *parts, *words, f"--filename={cluster.master.path(name)}"]
     first, second = cluster.lab.hosts[:2]
     first.run(fio, timeout=300)
-    cluster.master.famfs("flush", cluster.master.path(name))
+    cluster.master.flush(name)
     second.run([*fio, "--verify_only"], timeout=300)

@@ -219,6 +219,8 @@ class Rounds:
         ended = sum(line.startswith("done ") for line in work.lines)
         hosts = self.cluster.all
         together(Famfs.fsck, hosts)
+        # Who read a file while it was copied has of it what was there then.
+        together(Famfs.flush, self.cluster.clients)
         trees = [famfs.tree() for famfs in hosts]
         digests = [famfs.sha256() for famfs in hosts]
         for famfs, tree, digest in zip(hosts, trees, digests):

@@ -169,7 +169,7 @@ def test_devices_of_other_names(renamed: Devices) -> None:
     # Written through the client's kernel across the border of two strips.
     patch = random_bytes(3 * MEBI, seed=2)
     client.overwrite("striped", MEBI, patch)
-    master.famfs("flush", master.path("striped"))
+    master.flush("striped")
     content = content[:MEBI] + patch + content[4 * MEBI :]
     assert master.sha256() == {"striped": sha256(content)}
     # By mmap(2) where the method has it, as these commands use it.

@@ -130,7 +130,7 @@ void drop_lines(const std::string& device, std::vector<memory::Range> ranges) {
   } catch (const base::Error& error) {
     // Of memory that has failed nobody can read anything, old or new.
     if (error.code() != EIO) throw;
-    spdlog::error("{}", error.what());
+    spdlog::warn("{}", error.what());
   }
 }
 

@@ -4,7 +4,7 @@
 # usage: man-pages.sh PROGRAMS DIRECTORY
 #
 # Writes a manual page, compressed, for each program in PROGRAMS and each command of famfs, from what
-# their --help says, into DIRECTORY/man1 and DIRECTORY/man8.
+# their --help says, into DIRECTORY/man1 and DIRECTORY/man8, and famfs(7) into man7.
 set -euo pipefail
 
 programs=$1
@@ -22,7 +22,8 @@ page() { # NAME SECTION SUMMARY PROGRAM HELP-OPTION
 }
 
 rm -rf -- "$directory"
-mkdir -p -- "$directory/man1" "$directory/man8"
+mkdir -p -- "$directory/man1" "$directory/man7" "$directory/man8"
+gzip -9nc "$(dirname -- "$(readlink -f -- "$0")")/famfs.7" >"$directory/man7/famfs.7.gz"
 page famfs 1 'file system in memory that several hosts share' "$programs/famfs" --help
 page mkfs.famfs 8 'make a famfs' "$programs/mkfs.famfs" --help
 page mount.famfs 8 'mount a famfs for mount(8)' "$programs/mount.famfs" --help

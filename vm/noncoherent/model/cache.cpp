@@ -2,6 +2,7 @@
 #include "model/cache.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace noncoherent {
@@ -35,6 +36,7 @@ Cache::Cache(unsigned number, SharedDevice& device, Frames& frames, const Policy
     : number_(number),
       device_(device),
       frames_(frames),
+      memory_(frames.data()),
       policy_(policy),
       counters_(counters),
       gate_(gate),
@@ -53,7 +55,7 @@ Cache::PageState* Cache::present_locked(uint64_t page) {
   return found != nullptr && found->base ? found : nullptr;
 }
 
-std::byte* Cache::here(uint64_t line) { return frames_.data() + line * kLineSize; }
+std::byte* Cache::here(uint64_t line) { return memory_ + line * kLineSize; }
 
 std::byte* Cache::base_of(const PageState& page, uint64_t line) {
   return page.base->data() + line % kLinesPerPage * kLineSize;
@@ -254,6 +256,17 @@ bool Cache::stored_around(uint64_t offset, unsigned length) {
   return left;
 }
 
+// Adds bytes of the line as they are now to what is to reach the device.
+void Cache::take_bytes(PageState& page, uint64_t line, Mask which, Owed& owed) {
+  std::byte* const now = here(line);
+  std::byte* const base = base_of(page, line);
+  for (Mask left = which; left != 0; left &= left - 1) {
+    const int byte = std::countr_zero(left);
+    owed.bytes[byte] = base[byte] = std::atomic_ref(now[byte]).load(std::memory_order_relaxed);
+  }
+  owed.commit |= which;
+}
+
 // Such a store leaves the cache at once but reaches memory with a fence only; what else was dirty
 // in its line goes with it (SDM volume 1, 10.4.6.2).
 bool Cache::store_line_around(uint64_t line, Mask which) {
@@ -264,6 +277,11 @@ bool Cache::store_line_around(uint64_t line, Mask which) {
   Owed& owed = owed_[line];
   page->owed.fetch_or(bit(line));
   const bool modified = page->modified.load() & bit(line);
+  if (owed.around && !modified) {  // the next part of a copy: the rest of the line is taken already
+    take_bytes(*page, line, which, owed);
+    maybe_evict_locked();
+    return true;
+  }
   const Mask others = modified ? kAll : differing(*page, line) & ~which;
   Line now;
   page->modified.fetch_or(bit(line));  // so that it is captured though it may be as its base
@@ -293,7 +311,7 @@ void Cache::stored_beside_others(uint64_t offset, unsigned length, const std::by
     const std::byte fetched = base_of(*page, line)[at % kLineSize];
     if (fetched == value[i]) continue;
     std::byte expected = fetched;
-    std::byte& place = frames_.data()[at];
+    std::byte& place = memory_[at];
     std::atomic_ref(place).compare_exchange_strong(expected, value[i]);
   }
 }

@@ -90,6 +90,7 @@ class Cache {
   void refetch_locked(PageState& page, uint64_t line, Mask except);
   void settle_locked(PageState& page, uint64_t line, Mask except);
   void store_to_line(uint64_t line, Mask which);
+  void take_bytes(PageState& page, uint64_t line, Mask which, Owed& owed);
   bool store_line_around(uint64_t line, Mask which);
   void write_back_line_locked(PageState& page, uint64_t line);
   void write_back_page_locked(PageState& page, uint64_t number);
@@ -103,6 +104,7 @@ class Cache {
   const unsigned number_;
   SharedDevice& device_;
   Frames& frames_;
+  std::byte* const memory_;  // of frames_
   const Policy policy_;
   Counters& counters_;
   Gate* const gate_;

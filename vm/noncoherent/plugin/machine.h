@@ -46,7 +46,7 @@ class Machine {
   void entry_stored(uint64_t physical, const ReadPhysical& read,
                     const std::function<void(unsigned processor)>& waits);
   // Changes when a page begins to be watched.
-  uint64_t generation() const { return unmapped_.generation(); }
+  const std::atomic<uint64_t>& generation() const { return unmapped_.generation(); }
 
   void store_fence(unsigned processor) { processors_[processor].store_fence(); }
   void full_fence(unsigned processor) { processors_[processor].full_fence(); }

@@ -6,6 +6,7 @@
 // buffer of translations may hold, and is emptied where the guest has to empty that (MOV to CR,
 // INVLPG, INVPCID).
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -36,6 +37,8 @@ namespace {
 constexpr const char* kRegisters[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                       "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
 
+constexpr uint64_t kLongestStore = 64;  // bytes
+
 class Bytes {
  public:
   Bytes() : array_(g_byte_array_new()) {}
@@ -55,13 +58,20 @@ class Bytes {
 };
 
 struct Vcpu {
-  std::map<std::string, qemu_plugin_register*, std::less<>> registers;
-  std::array<uint64_t, 1024> others;  // by their last ten bits: numbers of pages of other memory
   uint64_t generation = 0;            // that of the machine when `others` was emptied
+  std::array<uint64_t, 1024> others;  // by their last ten bits: numbers of pages of other memory
+  uint64_t flushed = kNone;           // the page of a device that was flushed last,
+  uint64_t flushed_place = 0;         // and where it is
+  std::map<std::string, qemu_plugin_register*, std::less<>> registers;
   Bytes bytes;
 
+  static constexpr uint64_t kNone = ~uint64_t{0};
+
   Vcpu() { forget(); }
-  void forget() { others.fill(~uint64_t{0}); }
+  void forget() {
+    others.fill(kNone);
+    flushed = kNone;
+  }
   uint64_t read(std::string_view name) {
     const auto found = registers.find(name);
     if (found == registers.end() || !qemu_plugin_read_register(found->second, bytes.empty())) {
@@ -81,6 +91,7 @@ struct FlushInstruction {
 struct State {
   std::unique_ptr<Machine> machine;
   std::vector<std::unique_ptr<Vcpu>> vcpus;
+  std::vector<Vcpu*> vcpus_by_index;
   qemu_plugin_u64 waiting;  // per processor: whether a fence has something to do
   bool started = false;
 
@@ -89,6 +100,9 @@ struct State {
 };
 
 State* state;
+// What each store reads: of `state`.
+Vcpu* const* vcpus;
+const std::atomic<uint64_t>* generation;
 
 // QEMU cannot take an exception: it ends the guest.
 template <typename Body>
@@ -128,10 +142,16 @@ void flush_executed(unsigned index, void* data) {
     const auto& instruction = *static_cast<const FlushInstruction*>(data);
     Vcpu& vcpu = *state->vcpus[index];
     const uint64_t address = address_of(vcpu, instruction);
+    if (address / kPageSize == vcpu.flushed) {
+      state->machine->flush(index, instruction.flush, vcpu.flushed_place + address % kPageSize);
+      return note_waiting(index);
+    }
     const uint64_t root = vcpu.read("cr3");
     const Translation found =
         translate(root, address, [&](uint64_t place) { return read_physical(vcpu.bytes, place); });
     if (found.mapped) {
+      vcpu.flushed = address / kPageSize;
+      vcpu.flushed_place = found.address - address % kPageSize;
       state->machine->flush(index, instruction.flush, found.address);
     } else {
       state->machine->flush_unmapped(index, instruction.flush, root, address, found.address);
@@ -161,10 +181,10 @@ std::optional<Place> place_of(unsigned index, qemu_plugin_meminfo_t info, uint64
   Vcpu& vcpu = *state->vcpus[index];
   const uint64_t page = address / kPageSize;
   uint64_t& known = vcpu.others[page % vcpu.others.size()];
-  const uint64_t generation = state->machine->generation();
-  if (vcpu.generation != generation) {
+  const uint64_t now = generation->load();
+  if (vcpu.generation != now) {
     vcpu.forget();
-    vcpu.generation = generation;
+    vcpu.generation = now;
   }
   if (known == page && address % kPageSize + length <= kPageSize) return std::nullopt;
   const qemu_plugin_hwaddr* const hardware = qemu_plugin_get_hwaddr(info, address);
@@ -180,6 +200,15 @@ std::optional<Place> place_of(unsigned index, qemu_plugin_meminfo_t info, uint64
     known = page;
   }
   return std::nullopt;
+}
+
+// Nearly every store: whole in a page that is known to be other memory.
+bool is_elsewhere(unsigned index, uint64_t address) {
+  const Vcpu& vcpu = *vcpus[index];
+  const uint64_t page = address / kPageSize;
+  return vcpu.others[page % vcpu.others.size()] == page &&
+         address % kPageSize <= kPageSize - kLongestStore &&
+         vcpu.generation == generation->load(std::memory_order_relaxed);
 }
 
 // Tells of each part of a store that may reach into another page, and so another device.
@@ -198,11 +227,13 @@ void each_part(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, con
 }
 
 void stored(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
+  if (is_elsewhere(index, address)) return;
   each_part(index, info, address,
             [](Place place, unsigned, unsigned length) { state->machine->stored(place, length); });
 }
 
 void stored_beside_others(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
+  if (is_elsewhere(index, address)) return;
   each_part(index, info, address, [info](Place place, unsigned skipped, unsigned length) {
     const qemu_plugin_mem_value value = qemu_plugin_mem_get_value(info);
     state->machine->stored_beside_others(place, length,
@@ -297,6 +328,7 @@ void vcpu_started(unsigned index, void*) {
     for (unsigned i = 0; i < found->len; ++i)
       vcpu->registers.emplace(first[i].name, first[i].handle);
     g_array_free(found, 1);
+    state->vcpus_by_index.at(index) = vcpu.get();
     state->vcpus.at(index) = std::move(vcpu);
     if (!state->started) state->machine->start();
     state->started = true;
@@ -322,7 +354,10 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, 
     made->machine =
         std::make_unique<Machine>(Configuration::read(argv[0] + kKey.size()), processors);
     made->vcpus.resize(processors);
+    made->vcpus_by_index.resize(processors);
     made->waiting = {qemu_plugin_scoreboard_new(sizeof(uint64_t)), 0};
+    vcpus = made->vcpus_by_index.data();
+    generation = &made->machine->generation();
     state = made.release();  // for as long as the process runs: its threads outlive main()
   } catch (const std::exception& error) {
     std::fprintf(stderr, "noncoherent: %s\n", error.what());

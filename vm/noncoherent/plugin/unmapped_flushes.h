@@ -34,7 +34,7 @@ class UnmappedFlushes {
   // Whether a store to the page-table page that holds this physical address may matter.
   bool watches(uint64_t address) const { return tables_.contains(address / kPageSize); }
   // Changes when such a page begins to be watched: who has found it unwatched has to ask again.
-  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  const std::atomic<uint64_t>& generation() const { return generation_; }
   // Something was stored to eight bytes at this physical address.
   void entry_stored(uint64_t address, const ReadPhysical& read, const Do& perform);
 

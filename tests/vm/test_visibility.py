@@ -92,11 +92,12 @@ def test_a_mapping_that_is_there_shows_it_after_flush(
     make(mapped.master, "file", SIZE, "contiguous")
     client = mapped.clients[0]
     write(mapped.master, "file", bytes([7]) * SIZE)
-    with probes[1].hold("held", client.path("file"), touch=True) as held:
+    offsets = (0, MEBI + 5, SIZE - 1)
+    with probes[1].hold("held", client.path("file")) as held:
+        assert [held.ask("load", offset) for offset in offsets] == ["7"] * 3
         write(mapped.master, "file", bytes([9]) * SIZE)
         client.flush("file")
-        for offset in (0, MEBI + 5, SIZE - 1):
-            assert held.ask("load", offset) == "9"
+        assert [held.ask("load", offset) for offset in offsets] == ["9"] * 3
 
 
 def test_verify_needs_no_flush(served: Cluster, shape: Shape) -> None:

@@ -30,6 +30,7 @@
 #include "fuse/log_watch.h"
 #include "fuse/session.h"
 #include "mapping/daemon_served.h"
+#include "memory/dax_device.h"
 #include "memory/held_lines.h"
 #include "volume/volume.h"
 
@@ -123,6 +124,10 @@ std::vector<Loan> take_loans(const Handover& before) {
   return loans;
 }
 
+std::uint64_t physical_start(const std::string& device) {
+  return memory::describe_dax_device(device).resource;
+}
+
 void drop_lines(const std::string& device, std::vector<memory::Range> ranges) {
   spdlog::debug("{}: dropping lines of {} extents of another file system", device, ranges.size());
   try {
@@ -209,7 +214,7 @@ void serve(const DaemonOptions& options, std::optional<Handover> before,
   }
 
   memory::HeldLines held(control::RunDirectory::default_root() + ".lines",
-                         volume->superblock().fs_uuid, drop_lines);
+                         volume->superblock().fs_uuid, {physical_start, drop_lines});
   fuse::Filesystem filesystem(*volume, {.run_directory = run.path(),
                                         .method = before ? before->method : options.method,
                                         .timeout_seconds = options.timeout_seconds,

@@ -93,7 +93,7 @@ std::vector<Range> joined(std::vector<Range> ranges, std::uint64_t size) {
 }  // namespace
 
 void drop_lines_of_file(int fd, const std::string& path) {
-  struct stat attributes {};
+  struct stat attributes{};
   if (fstat(fd, &attributes) != 0) throw base::system_error("cannot look at " + path);
   const auto size = static_cast<std::uint64_t>(attributes.st_size);
   if (size == 0) return;

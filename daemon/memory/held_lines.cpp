@@ -26,7 +26,7 @@ namespace {
 constexpr std::size_t kUuidText = 36;
 constexpr Range kWholeDevice{0, std::numeric_limits<std::uint64_t>::max()};
 // Of a record that says little with many lines.
-constexpr off_t kRewriteFrom = 1 << 20;
+constexpr off_t kRewriteFrom = 1 << 16;
 constexpr off_t kLongestLine = kUuidText + 2 * 21 + 1;
 
 struct Entry {
@@ -59,8 +59,8 @@ std::string text(const Entry& entry) {
 }
 
 bool is_named(int fd, const std::string& path) {
-  struct stat held {};
-  struct stat named {};
+  struct stat held{};
+  struct stat named{};
   return fstat(fd, &held) == 0 && stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
          held.st_dev == named.st_dev;
 }
@@ -84,7 +84,7 @@ void require_directory(const std::string& path) {
     throw base::system_error("cannot make " + path);
   }
   const base::FileDescriptor directory = base::open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  struct stat status {};
+  struct stat status{};
   if (fstat(directory.get(), &status) != 0) throw base::system_error("cannot look at " + path);
   if (status.st_uid != geteuid() || (status.st_mode & 0077) != 0) {
     throw base::Error(EPERM,
@@ -163,7 +163,7 @@ void HeldLines::Device::assign(const Range& range, const base::Uuid& file_system
 }
 
 void HeldLines::Device::read_record(int fd) {
-  struct stat status {};
+  struct stat status{};
   if (fstat(fd, &status) != 0) throw base::system_error("cannot look at " + record);
   if (status.st_ino != inode) {  // written anew
     parts.clear();
@@ -186,25 +186,33 @@ void HeldLines::Device::read_record(int fd) {
   }
 }
 
-HeldLines::HeldLines(std::string directory, const base::Uuid& file_system, Drop drop)
-    : directory_(std::move(directory)), file_system_(file_system), drop_(std::move(drop)) {
+HeldLines::HeldLines(std::string directory, const base::Uuid& file_system, Machine machine)
+    : directory_(std::move(directory)), file_system_(file_system), machine_(std::move(machine)) {
   require_directory(directory_);
 }
 
 HeldLines::Device& HeldLines::device_locked(const std::string& path) {
   const auto [found, fresh] = devices_.try_emplace(path);
   if (!fresh) return found->second;
-  struct stat status {};
+  struct stat status{};
   if (stat(path.c_str(), &status) != 0) {
     devices_.erase(found);
     throw base::system_error("cannot look at " + path);
   }
-  // By number: a device has more than one name.
-  if (S_ISCHR(status.st_mode)) {
-    found->second.record =
-        fmt::format("{}/{}:{}", directory_, major(status.st_rdev), minor(status.st_rdev));
-  }
+  if (!S_ISCHR(status.st_mode)) return found->second;
+  found->second.start = machine_.address(path);
+  found->second.record =
+      found->second.start != 0
+          ? directory_ + "/memory"
+          : fmt::format("{}/{}:{}", directory_, major(status.st_rdev), minor(status.st_rdev));
   return found->second;
+}
+
+// By wrapping, so that `by` may be negative.
+std::vector<Range> HeldLines::moved(std::span<const Range> ranges, std::uint64_t by) {
+  std::vector<Range> result(ranges.begin(), ranges.end());
+  for (Range& range : result) range.offset += by;
+  return result;
 }
 
 void HeldLines::append_locked(Device& device, int fd, std::span<const Range> ranges) {
@@ -228,13 +236,15 @@ void HeldLines::append_locked(Device& device, int fd, std::span<const Range> ran
 }
 
 void HeldLines::take(const std::string& device, std::span<const Range> ranges) {
-  const auto is_ours = [&](const Device& known) {
-    return known.record.empty() ||
-           (known.others(ranges, file_system_).empty() && known.gaps(ranges).empty());
-  };
+  std::uint64_t start = 0;
+  std::vector<Range> places;
   {
     const std::scoped_lock lock(mutex_);
-    if (is_ours(device_locked(device))) return;
+    const Device& known = device_locked(device);
+    if (known.record.empty()) return;
+    start = known.start;
+    places = moved(ranges, start);
+    if (known.others(places, file_system_).empty() && known.gaps(places).empty()) return;
   }
   const std::scoped_lock drop_lock(drop_mutex_);
   base::FileDescriptor file;
@@ -244,20 +254,21 @@ void HeldLines::take(const std::string& device, std::span<const Range> ranges) {
     Device& known = device_locked(device);
     file = open_locked(known.record);
     known.read_record(file.get());
-    others = known.others(ranges, file_system_);
+    others = known.others(places, file_system_);
   }
-  if (!others.empty()) drop_(device, std::move(others));
+  if (!others.empty()) machine_.drop(device, moved(others, -start));
   const std::scoped_lock lock(mutex_);
-  append_locked(device_locked(device), file.get(), ranges);
+  append_locked(device_locked(device), file.get(), places);
 }
 
 void HeldLines::note(const std::string& device, std::span<const Range> ranges) {
   const std::scoped_lock lock(mutex_);
   Device& known = device_locked(device);
-  if (known.record.empty() || known.gaps(ranges).empty()) return;
+  const std::vector<Range> places = moved(ranges, known.start);
+  if (known.record.empty() || known.gaps(places).empty()) return;
   const base::FileDescriptor file = open_locked(known.record);
   known.read_record(file.get());
-  append_locked(known, file.get(), known.gaps(ranges));
+  append_locked(known, file.get(), known.gaps(places));
 }
 
 }  // namespace famfs::memory

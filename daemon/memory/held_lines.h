@@ -29,18 +29,24 @@ namespace famfs::memory {
 // proportion to what this host has opened, not to the device. Lines that are stored to are written
 // back when a file is closed, and so are clean.
 //
-// A record per device is in `directory`, one that goes with the caches: lost when the host boots,
-// kept when a daemon dies. Its lines are "UUID OFFSET LENGTH", bytes; a later one replaces what
-// earlier ones say of the same bytes. What cannot be read as that stands for the whole device.
-// Nothing but a character device is recorded: other memory is one host's.
+// The record is in `directory`, one that goes with the caches: lost when the host boots, kept when
+// a daemon dies. Its lines are "UUID ADDRESS LENGTH", physical addresses in bytes, as a device may
+// get another name and number; a later one replaces what earlier ones say of the same bytes. What
+// cannot be read as that stands for all memory. A device whose address is not known (the daemon is
+// not root) has a record of its own, with offsets. Nothing but a character device is recorded:
+// other memory is one host's.
 //
 // Thread safety: all functions may be called at once, also by other processes.
 class HeldLines {
  public:
-  using Drop = std::function<void(const std::string& device, std::vector<Range> ranges)>;
+  // What is done with the devices of this machine.
+  struct Machine {
+    std::function<std::uint64_t(const std::string& device)> address;  // of its start; 0: not known
+    std::function<void(const std::string& device, std::vector<Range> ranges)> drop;
+  };
 
-  // `directory` is made if it is not there. `drop` as drop_lines_of_device(). Throws base::Error.
-  HeldLines(std::string directory, const base::Uuid& file_system, Drop drop);
+  // `directory` is made if it is not there. Throws base::Error.
+  HeldLines(std::string directory, const base::Uuid& file_system, Machine machine);
 
   // Programs are about to load from these ranges by themselves: drops what is another file
   // system's. Throws base::Error, with nothing noted.
@@ -57,7 +63,8 @@ class HeldLines {
 
   // What the record of a device says, as far as this process has read it.
   struct Device {
-    std::string record;  // path; empty if there is none
+    std::string record;       // path; empty if there is none
+    std::uint64_t start = 0;  // what the record has in place of offset 0
     ino_t inode = 0;
     off_t read = 0;                       // bytes of it
     std::map<std::uint64_t, Part> parts;  // by their start; they do not overlap
@@ -70,11 +77,12 @@ class HeldLines {
   };
 
   Device& device_locked(const std::string& path);
+  static std::vector<Range> moved(std::span<const Range> ranges, std::uint64_t by);
   void append_locked(Device& device, int fd, std::span<const Range> ranges);
 
   const std::string directory_;
   const base::Uuid file_system_;
-  const Drop drop_;
+  const Machine machine_;
   std::mutex drop_mutex_;  // before mutex_; one at a time has the memory mapped
   std::mutex mutex_;
   std::unordered_map<std::string, Device> devices_;

@@ -1,21 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which memory the hosts of the suite share: MEMORY=."""
+"""Which memory the hosts of the suite share: MEMORY=, else noncoherent where that is possible."""
 
 from __future__ import annotations
 
 import functools
 import os
+import subprocess
 
-from famlab_vm.coherence import Memory
+from famlab_vm.accelerator import choose_accelerator
+from famlab_vm.coherence import Memory, check_possible
+from famlab_vm.errors import PrerequisiteMissing
+from famlab_vm.paths import Artifacts
+
+_BEST = "noncoherent"
+_COHERENT = "coherent"
 
 
 @functools.cache
 def chosen() -> Memory:
-    """What MEMORY says, with the seed of the run; coherent if it says nothing.
+    """What MEMORY says, with the seed of the run, else the best there is.
 
     Raises UsageError for a MEMORY that is none.
     """
-    memory = Memory.parse(os.environ.get("MEMORY") or "coherent")
+    default = _COHERENT if limit() else _BEST
+    memory = Memory.parse(os.environ.get("MEMORY") or default)
     if memory.coherent or "seed=" in memory.policy:
         return memory
     return Memory(f"{memory.policy},seed={os.environ['SEED']}")
+
+
+@functools.cache
+def limit() -> str:
+    """Why the hosts are coherent though nobody asked for that; empty if they are not."""
+    if os.environ.get("MEMORY"):
+        return ""
+    artifacts = Artifacts.find()
+    try:
+        check_possible(Memory.parse(_BEST), choose_accelerator(artifacts, print)[0])
+    except PrerequisiteMissing as error:
+        return str(error)
+    usage = subprocess.run([artifacts.qemu, "--help"], capture_output=True, text=True, check=False)
+    return "" if "-plugin" in usage.stdout else f"{artifacts.qemu} takes no plugins"
+
+
+def described() -> str:
+    """For the head of a run."""
+    if not limit():
+        return f"MEMORY={chosen()}"
+    return (
+        f"MEMORY={chosen()}, a limit of this run: what a host does not flush others see all the "
+        f"same ({limit()})"
+    )

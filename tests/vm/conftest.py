@@ -77,7 +77,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def pytest_report_header() -> str:
     seed = f"SEED={os.environ['SEED']} repeats what is chosen by chance"
-    return f"MEMORY={coherence.chosen()}\n{seed}"
+    return f"{coherence.described()}\n{seed}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -23,7 +23,7 @@ def facts(artifacts: Artifacts) -> dict[str, str]:
         "qemu": f"{artifacts.qemu}, {_first_line([str(artifacts.qemu), '--version'])}",
         # The cache names an image after all that went into it.
         "image": artifacts.image.parent.name,
-        "memory": str(coherence.chosen()),
+        "memory": coherence.described(),
         "seed": os.environ["SEED"],
     }
 

@@ -125,6 +125,7 @@ def test_large_pages_are_used(
 ) -> None:
     """A file of whole units is mapped by large pages alone, one fault for each."""
     make(mapped.master, "file", 12 * MEBI, kind)
+    mapped.master.read("file", 0, 1)  # lines of what an earlier test had there are dropped
     before = counters(probes[0].host)
     pages = int(probes[0].run("large-pages", mapped.master.path("file")).stdout)
     after = counters(probes[0].host)
@@ -177,11 +178,15 @@ def test_one_open_costs_one_map_and_a_fault_none(
     make(mapped.master, "file", 8 * MEBI, "contiguous")
     told = {"fmap": "get_fmap", "extent-map": "backing_maps"}[name_of_method(method)]
     before = counters(probes[0].host)
+    mapped.master.read("file", 0, 1)
+    first = counters(probes[0].host)
+    # One more where lines are dropped of what an earlier test had there.
+    assert first[told] - before[told] in (1, 2)
     for _ in range(3):
         probes[0].run("large-pages", mapped.master.path("file"))
     after = counters(probes[0].host)
-    assert after[told] - before[told] == 1
-    assert after["fault_pmd"] - before["fault_pmd"] == 3 * 4
+    assert after[told] == first[told]
+    assert after["fault_pmd"] - first["fault_pmd"] == 3 * 4
 
 
 @pytest.mark.own_mount

@@ -27,7 +27,7 @@ constexpr std::size_t kUuidText = 36;
 constexpr Range kWholeDevice{0, std::numeric_limits<std::uint64_t>::max()};
 // Of a record that says little with many lines.
 constexpr off_t kRewriteFrom = 1 << 16;
-constexpr off_t kLongestLine = kUuidText + 2 * 21 + 1;
+constexpr off_t kLongestLine = 80;  // a uuid and two numbers of 20 digits
 
 struct Entry {
   base::Uuid file_system;  // nil: unknown

@@ -153,8 +153,11 @@ class Famfs:
             "sh", "-c", script, "sh", self.path(relative), *options, check=check, input=content
         )
 
-    def overwrite(self, relative: str, offset: int, content: bytes, *, flush: bool = True) -> None:
-        """Writes into an existing file and, as the contract of shared memory wants, flushes it."""
+    def overwrite(
+        self, relative: str, offset: int, content: bytes, *, flush: bool = True, sync: bool = False
+    ) -> None:
+        """Writes into an existing file, with `sync` then fsync(2), and close(2); and flushes it, as
+        the contract of shared memory wants."""
         self.catch_up()
         self.run(
             "dd",
@@ -162,7 +165,7 @@ class Famfs:
             "bs=1M",
             f"seek={offset}",
             "oflag=seek_bytes",
-            "conv=notrunc",
+            "conv=notrunc,fsync" if sync else "conv=notrunc",
             "status=none",
             input=content,
         )
@@ -175,8 +178,12 @@ class Famfs:
         if relative:
             self.famfs("flush", *(self.path(name) for name in relative))
             return
-        script = 'find "$1" -path "$1/.meta" -prune -o -type f -print0 | xargs -0r famfs flush'
-        self.run("sh", "-c", script, "sh", self.path())
+        self._of_all_files("famfs flush")
+
+    def _of_all_files(self, command: str) -> bytes:
+        """What a command says that is given all files of the mount."""
+        script = f'find "$1" -path "$1/.meta" -prune -o -type f -print0 | xargs -0r {command}'
+        return self.run("sh", "-c", script, "sh", self.path()).stdout
 
     def read(self, relative: str, offset: int = 0, size: int | None = None) -> bytes:
         self.catch_up()
@@ -192,8 +199,7 @@ class Famfs:
         if relative:
             output = self.run("sha256sum", "--", *(self.path(name) for name in relative)).stdout
         else:
-            script = 'find "$1" -path "$1/.meta" -prune -o -type f -print0 | xargs -0r sha256sum --'
-            output = self.run("sh", "-c", script, "sh", self.path()).stdout
+            output = self._of_all_files("sha256sum --")
         prefix = f"{self.path()}/"
         digests = {}
         for line in output.decode().splitlines():

@@ -79,14 +79,6 @@ class Reader {
   std::span<const std::byte> left_;
 };
 
-void write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(fd, bytes.data(), bytes.size());
-    if (written < 0) throw base::system_error("cannot write what the next program needs");
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-}
-
 }  // namespace
 
 base::FileDescriptor write_handover(const Handover& handover) {
@@ -111,7 +103,7 @@ base::FileDescriptor write_handover(const Handover& handover) {
 
   base::FileDescriptor file(memfd_create("famfs handover", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file) throw base::system_error("memfd_create");
-  write_all(file.get(), writer.bytes());
+  base::write_all(file.get(), "what the next program needs", writer.bytes());
   constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
   if (fcntl(file.get(), F_ADD_SEALS, kSeals) != 0) throw base::system_error("F_ADD_SEALS");
   return file;

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file_descriptor.h"
 
 namespace famfs::control {
 namespace {
@@ -33,28 +34,19 @@ bool make_directory(const std::string& path) {
 
 // The descriptor of the directory with the lock held, or -1 when a live daemon holds it.
 int lock_directory(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) {
+  base::FileDescriptor directory(
+      open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory) {
     const int error = errno;
     throw base::Error(
         error, fmt::format("cannot open the run directory {}: {}", path, std::strerror(error)));
   }
-  struct stat held = {};
-  struct stat named = {};
   // Its last owner may have removed the directory between our open and our lock.
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &held) != 0 ||
-      stat(path.c_str(), &named) != 0 || held.st_ino != named.st_ino ||
-      held.st_dev != named.st_dev) {
-    close(fd);
+  if (flock(directory.get(), LOCK_EX | LOCK_NB) != 0 || !base::is_named(directory.get(), path)) {
     return -1;
   }
-  if (held.st_uid != geteuid() || (held.st_mode & 0077) != 0) {
-    close(fd);
-    throw base::Error(EPERM, fmt::format("the run directory {} has owner {} and mode {:04o}; it "
-                                         "must be ours (user {}) and closed to others (0700)",
-                                         path, held.st_uid, held.st_mode & 07777, geteuid()));
-  }
-  return fd;
+  base::require_private(directory.get(), "the run directory " + path);
+  return directory.release();
 }
 
 void take_over(int fd) {

@@ -332,13 +332,8 @@ void Filesystem::readdirplus(fuse_req_t request, fuse_ino_t node, size_t size, o
 }
 
 // After the log has named the file, and before a program can load from it.
-void Filesystem::hold(tree::NodeId id) {
+void Filesystem::hold(const std::vector<media::Extent>& extents) {
   if (settings_.held_lines == nullptr) return;
-  std::vector<media::Extent> extents;
-  {
-    const auto tree = volume_.tree();
-    extents = require_file(*tree, id).map.extents;
-  }
   std::map<std::string, std::vector<memory::Range>> ranges;
   for (const media::Extent& extent : extents) {
     // Of a device that is missing nothing can be loaded.
@@ -357,11 +352,12 @@ void Filesystem::hold(tree::NodeId id) {
 void Filesystem::open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
   // Maps must not be used on a device that was formatted since: one line tells.
   volume_.check_identity();
+  std::vector<media::Extent> extents;
   {
     const auto tree = volume_.tree();
-    require_file(*tree, node);
+    extents = require_file(*tree, node).map.extents;
   }
-  hold(node);
+  hold(extents);
   if (const std::uint64_t backing = method_->open(node, *file); backing != 0) {
     MessageHook::name_backing(backing);
   }

@@ -122,7 +122,7 @@ class Filesystem final : private MessageClient {
   // Throws ESTALE for a node that does not exist, and once the file system was replaced.
   void check_node(fuse_ino_t node) const;
   [[noreturn]] void refuse_xattr(fuse_ino_t node, const char* name) const;
-  void hold(tree::NodeId id);
+  void hold(const std::vector<media::Extent>& extents);
   std::string child_path(tree::NodeId parent, const std::string& name) const;
   // What `act` returns, which makes something through the volume.
   template <typename Act>

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <string_view>
@@ -24,14 +25,14 @@ namespace famfs::memory {
 namespace {
 
 constexpr std::size_t kUuidText = 36;
-constexpr Range kWholeDevice{0, std::numeric_limits<std::uint64_t>::max()};
+constexpr Range kAllMemory{0, std::numeric_limits<std::uint64_t>::max()};
 // Of a record that says little with many lines.
 constexpr off_t kRewriteFrom = 1 << 16;
 constexpr off_t kLongestLine = 80;  // a uuid and two numbers of 20 digits
 
 struct Entry {
   base::Uuid file_system;  // nil: unknown
-  Range range = kWholeDevice;
+  Range range = kAllMemory;
 };
 
 std::optional<std::uint64_t> number(std::string_view text) {
@@ -49,20 +50,13 @@ Entry parse(std::string_view line) {
   if (space == std::string_view::npos) return {};
   const auto offset = number(rest.substr(0, space));
   const auto length = number(rest.substr(space + 1));
-  if (!offset || !length || *length > kWholeDevice.length - *offset) return {};
+  if (!offset || !length || *length > kAllMemory.length - *offset) return {};
   return {*uuid, {*offset, *length}};
 }
 
 std::string text(const Entry& entry) {
   return fmt::format("{} {} {}\n", entry.file_system.to_string(), entry.range.offset,
                      entry.range.length);
-}
-
-bool is_named(int fd, const std::string& path) {
-  struct stat held{};
-  struct stat named{};
-  return fstat(fd, &held) == 0 && stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
-         held.st_dev == named.st_dev;
 }
 
 // Locked until it is closed.
@@ -74,7 +68,7 @@ base::FileDescriptor open_locked(const std::string& path) {
       if (errno != EINTR) throw base::system_error("cannot lock " + path);
     }
     // Another may have been put in its place before the lock.
-    if (is_named(file.get(), path)) return file;
+    if (base::is_named(file.get(), path)) return file;
   }
 }
 
@@ -84,26 +78,31 @@ void require_directory(const std::string& path) {
     throw base::system_error("cannot make " + path);
   }
   const base::FileDescriptor directory = base::open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  struct stat status{};
-  if (fstat(directory.get(), &status) != 0) throw base::system_error("cannot look at " + path);
-  if (status.st_uid != geteuid() || (status.st_mode & 0077) != 0) {
-    throw base::Error(EPERM,
-                      "{} has owner {} and mode {:04o}; it must be ours (user {}) and closed to "
-                      "others (0700)",
-                      path, status.st_uid, status.st_mode & 07777, geteuid());
-  }
+  base::require_private(directory.get(), path);
 }
 
-void write_all(int fd, const std::string& path, std::string_view data) {
-  while (!data.empty()) {
-    const ssize_t written = write(fd, data.data(), data.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw base::system_error("cannot write " + path);
-    data.remove_prefix(static_cast<std::size_t>(written));
-  }
+void write_all(int fd, const std::string& path, const std::string& data) {
+  base::write_all(fd, path, std::as_bytes(std::span(data)));
+}
+
+// By wrapping, so that `by` may be negative.
+std::vector<Range> moved(std::span<const Range> ranges, std::uint64_t by) {
+  std::vector<Range> result(ranges.begin(), ranges.end());
+  for (Range& range : result) range.offset += by;
+  return result;
 }
 
 }  // namespace
+
+bool HeldLines::Device::owns(std::span<const Range> ranges, const base::Uuid& file_system) const {
+  // Parts of one file system that meet are one part.
+  return std::all_of(ranges.begin(), ranges.end(), [&](const Range& range) {
+    const auto after = parts.upper_bound(range.offset);
+    if (after == parts.begin()) return range.length == 0;
+    const Part& part = std::prev(after)->second;
+    return part.file_system == file_system && part.end >= range.offset + range.length;
+  });
+}
 
 std::vector<Range> HeldLines::Device::others(std::span<const Range> ranges,
                                              const base::Uuid& file_system) const {
@@ -208,13 +207,6 @@ HeldLines::Device& HeldLines::device_locked(const std::string& path) {
   return found->second;
 }
 
-// By wrapping, so that `by` may be negative.
-std::vector<Range> HeldLines::moved(std::span<const Range> ranges, std::uint64_t by) {
-  std::vector<Range> result(ranges.begin(), ranges.end());
-  for (Range& range : result) range.offset += by;
-  return result;
-}
-
 void HeldLines::append_locked(Device& device, int fd, std::span<const Range> ranges) {
   std::string lines;
   for (const Range& range : ranges) lines += text({file_system_, range});
@@ -244,7 +236,7 @@ void HeldLines::take(const std::string& device, std::span<const Range> ranges) {
     if (known.record.empty()) return;
     start = known.start;
     places = moved(ranges, start);
-    if (known.others(places, file_system_).empty() && known.gaps(places).empty()) return;
+    if (known.owns(places, file_system_)) return;
   }
   const std::scoped_lock drop_lock(drop_mutex_);
   base::FileDescriptor file;

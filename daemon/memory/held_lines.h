@@ -63,13 +63,15 @@ class HeldLines {
 
   // What the record of a device says, as far as this process has read it.
   struct Device {
-    std::string record;       // path; empty if there is none
-    std::uint64_t start = 0;  // what the record has in place of offset 0
-    ino_t inode = 0;
+    std::string record;                   // path; empty if there is none
+    std::uint64_t start = 0;              // what the record has in place of offset 0
+    ino_t inode = 0;                      // the file that was read
     off_t read = 0;                       // bytes of it
     std::map<std::uint64_t, Part> parts;  // by their start; they do not overlap
 
-    // Parts of the ranges that are of another file system, or of none.
+    // Whether all of the ranges is this file system's.
+    bool owns(std::span<const Range> ranges, const base::Uuid& file_system) const;
+    // What of the ranges is another file system's, and what is nobody's.
     std::vector<Range> others(std::span<const Range> ranges, const base::Uuid& file_system) const;
     std::vector<Range> gaps(std::span<const Range> ranges) const;
     void assign(const Range& range, const base::Uuid& file_system);
@@ -77,7 +79,6 @@ class HeldLines {
   };
 
   Device& device_locked(const std::string& path);
-  static std::vector<Range> moved(std::span<const Range> ranges, std::uint64_t by);
   void append_locked(Device& device, int fd, std::span<const Range> ranges);
 
   const std::string directory_;

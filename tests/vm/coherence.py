@@ -8,12 +8,11 @@ import os
 import subprocess
 
 from famlab_vm.accelerator import choose_accelerator
-from famlab_vm.coherence import Memory, check_possible
+from famlab_vm.coherence import COHERENT, Memory, check_possible
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.paths import Artifacts
 
 _BEST = "noncoherent"
-_COHERENT = "coherent"
 
 
 @functools.cache
@@ -22,7 +21,7 @@ def chosen() -> Memory:
 
     Raises UsageError for a MEMORY that is none.
     """
-    default = _COHERENT if limit() else _BEST
+    default = COHERENT if limit() else _BEST
     memory = Memory.parse(os.environ.get("MEMORY") or default)
     if memory.coherent or "seed=" in memory.policy:
         return memory

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from famfs_verbs import MEBI, Famfs
 from support import features, guest, programs
 from support.machine import Outcome
@@ -30,6 +31,10 @@ KINDS: dict[str, tuple[str, ...]] = {
     "contiguous": (),
     "interleaved": ("--nstrips", "3", "--nbuckets", "4", "--chunksize", "2M"),
 }
+
+
+# For a test of both.
+on_both_kinds = pytest.mark.parametrize("kind", list(KINDS))
 
 
 class Probe:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import pytest
 from vm.cluster import Cluster
 from vm.fio import verify
-from vm.mapping import KINDS, ODD_SIZE, Probe, make
+from vm.mapping import ODD_SIZE, Probe, make, on_both_kinds
 from vm.shapes import Shape
 
 pytestmark = [pytest.mark.shapes(dax=("fsdev_dax",)), pytest.mark.timeout(900)]
-
-on_both_kinds = pytest.mark.parametrize("kind", list(KINDS))
 
 
 @on_both_kinds

@@ -13,12 +13,12 @@ import pytest
 from famfs_verbs import MEBI, random_bytes
 from support import paths
 from vm.cluster import Cluster
-from vm.mapping import KINDS, ODD_SIZE, Probe, counters, make, name_of_method
+from vm.mapping import (
+    KINDS, ODD_SIZE, Probe, counters, make, name_of_method, on_both_kinds,
+)  # fmt: skip
 from vm.shapes import TOPOLOGIES, Shape
 
 pytestmark = pytest.mark.shapes(dax=("fsdev_dax",))
-
-on_both_kinds = pytest.mark.parametrize("kind", list(KINDS))
 
 
 @on_both_kinds

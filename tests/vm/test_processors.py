@@ -7,15 +7,13 @@ import pytest
 from vm.cluster import Cluster
 from vm.fio import verify
 from vm.labs import together
-from vm.mapping import KINDS, ODD_SIZE, Probe, make
+from vm.mapping import ODD_SIZE, Probe, make, on_both_kinds
 from vm.shapes import Shape
 
 pytestmark = [
     pytest.mark.shapes(dax=("fsdev_dax",), cpus=(2, 4)),
     pytest.mark.timeout(600),
 ]
-
-on_both_kinds = pytest.mark.parametrize("kind", list(KINDS))
 
 
 @on_both_kinds

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from famfs_verbs import MEBI, Famfs, random_bytes
 from vm.cluster import Cluster
-from vm.mapping import DAEMON_SERVED, KINDS, Probe, make
+from vm.mapping import DAEMON_SERVED, KINDS, Probe, make, on_both_kinds
 from vm.shapes import Shape
 
 pytestmark = [pytest.mark.shapes(dax=("fsdev_dax",), hosts=(2,))]
@@ -17,14 +17,11 @@ pytestmark = [pytest.mark.shapes(dax=("fsdev_dax",), hosts=(2,))]
 SIZE = 4 * MEBI
 ODD = 3 * MEBI + 4567
 
-on_both_kinds = pytest.mark.parametrize("kind", list(KINDS))
 by_the_daemon = pytest.mark.parametrize("served", [DAEMON_SERVED], indirect=True)
 
 
-def write(famfs: Famfs, name: str, content: bytes, *options: str) -> None:
-    """With write(2), then close(2)."""
-    words = ["dd", f"of={famfs.path(name)}", "bs=64k", "status=none", "conv=notrunc", *options]
-    famfs.run(*words, input=content)
+def write(famfs: Famfs, content: bytes, *, sync: bool = False) -> None:
+    famfs.overwrite("file", 0, content, flush=False, sync=sync)
 
 
 @on_both_kinds
@@ -67,7 +64,7 @@ def test_what_is_written_is_seen_after_flush(
         famfs.read("file")
     for seed, (writer, reader) in enumerate(zip(served.all, reversed(served.all))):
         content = random_bytes(SIZE, 20 + seed)
-        write(writer, "file", content, *(["conv=notrunc,fsync"] if how == "fsync" else []))
+        write(writer, content, sync=how == "fsync")
         reader.flush("file")
         assert reader.read("file") == content
 
@@ -91,11 +88,11 @@ def test_a_mapping_that_is_there_shows_it_after_flush(
     """What a process has mapped, and loaded, before the other host wrote."""
     make(mapped.master, "file", SIZE, "contiguous")
     client = mapped.clients[0]
-    write(mapped.master, "file", bytes([7]) * SIZE)
+    write(mapped.master, bytes([7]) * SIZE)
     offsets = (0, MEBI + 5, SIZE - 1)
     with probes[1].hold("held", client.path("file")) as held:
         assert [held.ask("load", offset) for offset in offsets] == ["7"] * 3
-        write(mapped.master, "file", bytes([9]) * SIZE)
+        write(mapped.master, bytes([9]) * SIZE)
         client.flush("file")
         assert [held.ask("load", offset) for offset in offsets] == ["9"] * 3
 
@@ -116,5 +113,5 @@ def test_served_read_needs_no_flush(served: Cluster, shape: Shape) -> None:
     for seed, (writer, reader) in enumerate(zip(served.all, reversed(served.all))):
         reader.read("file")
         content = random_bytes(SIZE, 30 + seed)
-        write(writer, "file", content)
+        write(writer, content)
         assert reader.read("file") == content

@@ -91,7 +91,6 @@ struct FlushInstruction {
 struct State {
   std::unique_ptr<Machine> machine;
   std::vector<std::unique_ptr<Vcpu>> vcpus;
-  std::vector<Vcpu*> vcpus_by_index;
   qemu_plugin_u64 waiting;  // per processor: whether a fence has something to do
   bool started = false;
 
@@ -101,7 +100,7 @@ struct State {
 
 State* state;
 // What each store reads: of `state`.
-Vcpu* const* vcpus;
+const std::unique_ptr<Vcpu>* vcpus;
 const std::atomic<uint64_t>* generation;
 
 // QEMU cannot take an exception: it ends the guest.
@@ -211,9 +210,10 @@ bool is_elsewhere(unsigned index, uint64_t address) {
          vcpu.generation == generation->load(std::memory_order_relaxed);
 }
 
-// Tells of each part of a store that may reach into another page, and so another device.
+// Tells of each part of a store to devices: it may reach into another page, and so another device.
 template <typename Tell>
 void each_part(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, const Tell& tell) {
+  if (is_elsewhere(index, address)) return;
   guarded([&] {
     const unsigned length = 1u << qemu_plugin_mem_size_shift(info);
     const unsigned first =
@@ -227,13 +227,11 @@ void each_part(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, con
 }
 
 void stored(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
-  if (is_elsewhere(index, address)) return;
   each_part(index, info, address,
             [](Place place, unsigned, unsigned length) { state->machine->stored(place, length); });
 }
 
 void stored_beside_others(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
-  if (is_elsewhere(index, address)) return;
   each_part(index, info, address, [info](Place place, unsigned skipped, unsigned length) {
     const qemu_plugin_mem_value value = qemu_plugin_mem_get_value(info);
     state->machine->stored_beside_others(place, length,
@@ -328,7 +326,6 @@ void vcpu_started(unsigned index, void*) {
     for (unsigned i = 0; i < found->len; ++i)
       vcpu->registers.emplace(first[i].name, first[i].handle);
     g_array_free(found, 1);
-    state->vcpus_by_index.at(index) = vcpu.get();
     state->vcpus.at(index) = std::move(vcpu);
     if (!state->started) state->machine->start();
     state->started = true;
@@ -354,9 +351,8 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, 
     made->machine =
         std::make_unique<Machine>(Configuration::read(argv[0] + kKey.size()), processors);
     made->vcpus.resize(processors);
-    made->vcpus_by_index.resize(processors);
     made->waiting = {qemu_plugin_scoreboard_new(sizeof(uint64_t)), 0};
-    vcpus = made->vcpus_by_index.data();
+    vcpus = made->vcpus.data();
     generation = &made->machine->generation();
     state = made.release();  // for as long as the process runs: its threads outlive main()
   } catch (const std::exception& error) {

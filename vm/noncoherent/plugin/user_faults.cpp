@@ -2,7 +2,6 @@
 #include "plugin/user_faults.h"
 
 #include <fcntl.h>
-#include <linux/sched/types.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -34,12 +33,25 @@ Descriptor open_userfaultfd(bool& of_kernel) {
   return Descriptor(static_cast<int>(syscall(SYS_userfaultfd, kFlags | UFFD_USER_MODE_ONLY)));
 }
 
+// sched_setattr(2). glibc before 2.41 lacks it, and the kernel's header does not go with glibc's.
+struct SchedulingAttributes {
+  uint32_t size;
+  uint32_t policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime;  // nanoseconds
+  uint64_t deadline;
+  uint64_t period;
+};
+static_assert(sizeof(SchedulingAttributes) == 48, "the first version of struct sched_attr");
+
 // A processor of the guest waits for this thread: it is to run at once, for a moment.
 // Kernels before 6.12 know no such wish.
 void ask_for_short_turns() {
-  sched_attr attributes{};
+  SchedulingAttributes attributes{};
   attributes.size = sizeof(attributes);
-  attributes.sched_runtime = 100'000;  // nanoseconds, the shortest turn there is
+  attributes.runtime = 100'000;  // the shortest turn there is
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 

@@ -202,13 +202,18 @@ void Volume::append(std::span<const media::EntryBody> bodies) {
   // As late as can be: between here and the announcement another master is not seen.
   const media::LogHeader header = require_counters(first);
   uint64_t next = 0;
+  uint64_t whole = 0;
   {
     const std::scoped_lock lock(media_mutex_);
     next = writer_.store_entries(header, bodies);
+    // A fence orders what one device holds, not two that share an interleaved window: entries that
+    // were loaded from memory are there before the counters, wherever these lie.
+    whole = follower_.reader().holds(first, bodies);
   }
   // Storing entries takes a while. Neither the log of another mkfs nor the count of another master
-  // must announce them.
+  // must announce them; and as the log of another mkfs has none of them, it is looked for first.
   require_counters(first);
+  require_entries(first, whole, bodies.size());
   {
     const std::scoped_lock lock(media_mutex_);
     writer_.set_next(next);
@@ -216,6 +221,13 @@ void Volume::append(std::span<const media::EntryBody> bodies) {
   verify_append(first, bodies);
   follower_.reader().advance(next);
   last_append_ = media::LogEntry{first, bodies.front()};
+}
+
+// `whole` entries in memory, of `count` that were stored from `first` on, are what was stored.
+void Volume::require_entries(uint64_t first, uint64_t whole, uint64_t count) {
+  if (whole == count) return;
+  other_master_found(
+      fmt::format("log entry {} is not what this mount has just written there", first + whole));
 }
 
 // What was announced is called created only if it is in memory, of this file system.
@@ -227,10 +239,7 @@ void Volume::verify_append(uint64_t first, std::span<const media::EntryBody> bod
     const std::scoped_lock lock(media_mutex_);
     whole = follower_.reader().holds(first, bodies);
   }
-  if (whole < bodies.size()) {
-    other_master_found(
-        fmt::format("log entry {} is not what this mount has just written there", first + whole));
-  }
+  require_entries(first, whole, bodies.size());
   if (!header.value || header.value->next_index < next) {
     other_master_found(
         fmt::format("next_index is not {}, which this mount has just written", next));

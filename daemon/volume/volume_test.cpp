@@ -119,9 +119,10 @@ TEST_F(VolumeTest, CreateChecksIdentityAndCountersThenAppendsInOrder) {
               ElementsAre(identity, fence, header, fence,  // nothing new
                           identity, fence, header, fence,  // still nothing, then the entry
                           Event{Kind::kWriteBack, begin, end - begin}, Event{Kind::kStoreFence},
+                          Event{Kind::kInvalidate, begin, end - begin}, fence,  // read back
                           identity, fence, header, fence,  // still nothing, then announced
                           Event{Kind::kWriteBack, media::kLogOffset, 64}, Event{Kind::kStoreFence},
-                          identity, fence, header, fence,  // and read back
+                          identity, fence, header, fence,  // and all read back
                           Event{Kind::kInvalidate, begin, end - begin}, fence));
 }
 

@@ -91,6 +91,87 @@ Address read_address(Reader& reader, const Prefixes& prefixes, uint8_t modrm) {
   return address;
 }
 
+constexpr int kStackPointer = 4;
+
+// Of an instruction that stores to what its ModRM byte, next in `reader`, names; or only if that is
+// true of the operation in the byte's middle field.
+template <typename Operation>
+Kind store_to_operand(Reader& reader, const Prefixes& prefixes, const Operation& stores) {
+  const uint8_t modrm = reader.next();
+  if (names_register(modrm) || !stores(field(modrm))) return Kind::stack_at_most;
+  const Address address = read_address(reader, prefixes, modrm);
+  const bool stack =
+      address.base == kStackPointer && address.segment == Address::Segment::flat;
+  return stack ? Kind::stack_at_most : Kind::other;
+}
+
+Kind store_to_operand(Reader& reader, const Prefixes& prefixes) {
+  return store_to_operand(reader, prefixes, [](unsigned) { return true; });
+}
+
+// The usual ones, which are most of what a compiler makes (SDM volume 2, tables ).
+Kind one_byte(uint8_t opcode, Reader& reader, const Prefixes& prefixes) {
+  if (opcode < 0x40) {  // arithmetic: to memory, to a register, of AL or EAX
+    const unsigned form = opcode & 7;
+    if (form >= 6) return Kind::other;
+    const bool compare = opcode >= 0x38;
+    return form >= 2 || compare ? Kind::stack_at_most : store_to_operand(reader, prefixes);
+  }
+  switch (opcode) {
+    case 0x63:  // MOVSXD
+    case 0x68:  // PUSH
+    case 0x69:  // IMUL
+    case 0x6a:
+    case 0x6b:
+    case 0x84:  // TEST
+    case 0x85:
+    case 0x8a:  // MOV to a register
+    case 0x8b:
+    case 0x8d:  // LEA
+    case 0x98:
+    case 0x99:
+    case 0xa8:
+    case 0xa9:
+    case 0xc2:  // RET
+    case 0xc3:
+    case 0xc9:  // LEAVE
+    case 0xe8:  // CALL
+    case 0xe9:
+    case 0xeb:
+      return Kind::stack_at_most;
+    case 0x80:
+    case 0x81:
+    case 0x83:  // all but CMP
+      return store_to_operand(reader, prefixes, [](unsigned operation) { return operation != 7; });
+    case 0x88:  // MOV to memory
+    case 0x89:
+    case 0xc0:  // shifts
+    case 0xc1:
+    case 0xc6:
+    case 0xc7:
+    case 0xd0:
+    case 0xd1:
+    case 0xd2:
+    case 0xd3:
+      return store_to_operand(reader, prefixes);
+    case 0xf6:
+    case 0xf7:  // NOT and NEG
+      return store_to_operand(reader, prefixes,
+                              [](unsigned operation) { return operation == 2 || operation == 3; });
+    case 0xfe:
+    case 0xff:  // INC and DEC; others jump, or store to the stack
+      return store_to_operand(reader, prefixes, [](unsigned operation) { return operation < 2; });
+    default:
+      break;
+  }
+  const bool push_or_pop = opcode >= 0x50 && opcode < 0x60;
+  const bool jump = opcode >= 0x70 && opcode < 0x80;
+  const bool exchange_of_registers = opcode >= 0x90 && opcode < 0x98;
+  const bool number_to_register = opcode >= 0xb0 && opcode < 0xc0;
+  return push_or_pop || jump || exchange_of_registers || number_to_register ? Kind::stack_at_most
+                                                                            : Kind::other;
+}
+
 Kind fence_or_flush(const Prefixes& prefixes, uint8_t modrm) {
   if (names_register(modrm)) {
     if (prefixes.operand_size || prefixes.repeat != 0) return Kind::other;  // TPAUSE, RDFSBASE
@@ -137,9 +218,27 @@ Kind two_byte(Reader& reader, const Prefixes& prefixes, Instruction& found) {
       return Kind::full_fence;
     case 0x38:  // INVPCID
       return reader.next() == 0x82 && prefixes.operand_size ? Kind::address_space : Kind::other;
+    case 0x10:  // MOVUPS and others, to a register
+    case 0x1e:  // ENDBR64
+    case 0x1f:  // NOP
+    case 0x28:
+    case 0x6f:
+    case 0xaf:  // IMUL
+    case 0xb6:  // MOVZX, MOVSX
+    case 0xb7:
+    case 0xbe:
+    case 0xbf:
+      return Kind::stack_at_most;
+    case 0x11:  // MOVUPS and others, to memory
+    case 0x29:
+    case 0x7f:
+      return store_to_operand(reader, prefixes);
     default:
-      return Kind::other;
+      break;
   }
+  const bool move_if = opcode >= 0x40 && opcode < 0x50;
+  const bool jump_if = opcode >= 0x80 && opcode < 0x90;
+  return move_if || jump_if ? Kind::stack_at_most : Kind::other;
 }
 
 // Three bytes or two before the opcode; in 64-bit mode these bytes are nothing else.
@@ -178,9 +277,11 @@ std::optional<Instruction> decode(std::span<const uint8_t> bytes) {
       found.kind = Kind::full_fence;
       break;
     default:
+      found.kind = one_byte(opcode, reader, prefixes);
       break;
   }
-  if (prefixes.lock && found.kind == Kind::other) found.kind = Kind::full_fence;
+  const bool plain = found.kind == Kind::other || found.kind == Kind::stack_at_most;
+  if (prefixes.lock && plain) found.kind = Kind::full_fence;
   if (reader.short_of()) return std::nullopt;
   return found;
 }

@@ -97,6 +97,48 @@ TEST(Decode, Addresses) {
   EXPECT_EQ(address({0x42, 0x0f, 0xae, 0x3c, 0x20}).index, 12);  // [rax + r12]
 }
 
+TEST(Decode, StoresToTheStackAtMost) {
+  for (const Bytes& bytes : {
+           Bytes{0x41, 0x54},                                      // PUSH r12
+           Bytes{0xe8, 0x00, 0x00, 0x00, 0x00},                    // CALL
+           Bytes{0xff, 0x55, 0x08},                                // CALL [rbp + 8]
+           Bytes{0x48, 0x89, 0x44, 0x24, 0x08},                    // MOV [rsp + 8], rax
+           Bytes{0xc7, 0x04, 0x24, 0x00, 0x00, 0x00, 0x00},        // MOV [rsp], 0
+           Bytes{0x83, 0x44, 0x24, 0x08, 0x01},                    // ADD [rsp + 8], 1
+           Bytes{0x0f, 0x11, 0x44, 0x24, 0x10},                    // MOVUPS [rsp + 16], xmm0
+           Bytes{0x48, 0x8b, 0x07},                                // MOV rax, [rdi]
+           Bytes{0x48, 0x89, 0xc7},                                // MOV rdi, rax
+           Bytes{0x48, 0x01, 0xc7}, Bytes{0x48, 0x03, 0x07},       // ADD rdi, rax; ADD rax, [rdi]
+           Bytes{0x48, 0x39, 0x07}, Bytes{0x48, 0x83, 0x3f, 0x01},  // CMP [rdi], rax; CMP [rdi], 1
+           Bytes{0xf7, 0x07, 0x01, 0x00, 0x00, 0x00},              // TEST [rdi], 1
+           Bytes{0x0f, 0xb6, 0x07}, Bytes{0x0f, 0x44, 0x07},       // MOVZX, CMOVE
+           Bytes{0xf3, 0x0f, 0x1e, 0xfa},                          // ENDBR64
+       }) {
+    EXPECT_EQ(kind(bytes), Kind::stack_at_most) << testing::PrintToString(bytes);
+  }
+}
+
+TEST(Decode, StoresElsewhere) {
+  for (const Bytes& bytes : {
+           Bytes{0x48, 0x89, 0x07},                                // MOV [rdi], rax
+           Bytes{0x49, 0x89, 0x04, 0x24},                          // MOV [r12], rax
+           Bytes{0x48, 0x89, 0x44, 0x25, 0x00},                    // MOV [rbp], rax, with a SIB
+           Bytes{0x65, 0x48, 0x89, 0x04, 0x24},                    // MOV gs:[rsp], rax
+           Bytes{0x88, 0x07}, Bytes{0xc6, 0x07, 0x01},             // MOV, of a byte
+           Bytes{0x48, 0x01, 0x07}, Bytes{0x83, 0x07, 0x01},       // ADD [rdi]
+           Bytes{0xf7, 0x1f}, Bytes{0xff, 0x07}, Bytes{0xd1, 0x27},  // NEG, INC, SHL [rdi]
+           Bytes{0x0f, 0x11, 0x07}, Bytes{0x66, 0x0f, 0x7f, 0x07},  // MOVUPS, MOVDQA
+           Bytes{0x66, 0x0f, 0xd6, 0x07}, Bytes{0x0f, 0x94, 0x07},  // MOVQ, SETE
+           Bytes{0xf3, 0x48, 0xab}, Bytes{0xa4},                   // REP STOSQ, MOVSB
+           Bytes{0x8f, 0x07}, Bytes{0xdd, 0x1f},                   // POP [rdi], FSTP [rdi]
+           Bytes{0xc5, 0xfe, 0x7f, 0x07},                          // VMOVDQU [rdi], ymm0
+       }) {
+    EXPECT_EQ(kind(bytes), Kind::other) << testing::PrintToString(bytes);
+  }
+  EXPECT_EQ(kind({0xf0, 0x48, 0x01, 0x07}), Kind::full_fence);        // LOCK ADD [rdi], rax
+  EXPECT_EQ(kind({0xf0, 0x48, 0x01, 0x04, 0x24}), Kind::full_fence);  // LOCK ADD [rsp], rax
+}
+
 TEST(Decode, CutShort) {
   for (const Bytes& bytes : {Bytes{}, Bytes{0x66}, Bytes{0x0f}, Bytes{0x0f, 0xae},
                              Bytes{0xc4, 0xe2}, Bytes{0x0f, 0xae, 0x7d}, Bytes(16, 0x66)}) {

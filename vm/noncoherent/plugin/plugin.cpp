@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tells the model of what the guest executes. Built for QEMU as a module.
 //
-// Loads are not watched: they run at full speed. Of stores, those to other memory are sorted out by
+// Loads are not watched: they run at full speed. Nor are stores to the stack, more than half of all:
+// where somebody has a stack in a device, what they change is found by comparing, as for stores of
+// devices. Of other stores, those to other memory are sorted out by
 // a small table per processor of pages that are not a device's. It holds what a processor's own
 // buffer of translations may hold, and is emptied where the guest has to empty that (MOV to CR,
 // INVLPG, INVPCID).
@@ -301,6 +303,8 @@ void watch(qemu_plugin_insn* insn) {
     case Kind::discard_all:
       qemu_plugin_register_vcpu_insn_exec_cb(insn, caches_discarded, QEMU_PLUGIN_CB_NO_REGS,
                                              nullptr);
+      return;
+    case Kind::stack_at_most:
       return;
     case Kind::other:
       break;

@@ -135,6 +135,17 @@ def _aligned(value: int, unit: int) -> int:
     return (value + unit - 1) // unit * unit
 
 
+def lines_file(memory: Path, device: str) -> Path:
+    """Return where the locks of a device's lines are, which are those of all hosts."""
+    return memory / f"{device}.lines"
+
+
+def make_lines_files(topology: Topology, memory: Path) -> None:
+    """Make them, with a lab's shared memory in the directory `memory`."""
+    for device in topology.devices:
+        sparse_file(lines_file(memory, device.name), _SHARED_FILE_BYTES)
+
+
 @dataclass(frozen=True)
 class CacheFiles:
     """The files of one host's caches. `memory` is the lab's directory of the shared memory."""
@@ -162,10 +173,6 @@ class CacheFiles:
         """What the guest loads from and stores to in place of a device."""
         return self.memory / f"{self.host}.{device}"
 
-    def lines(self, device: str) -> Path:
-        """The locks of a device's lines, of all hosts."""
-        return self.memory / f"{device}.lines"
-
     def prepare(self, topology: Topology, memory: Memory) -> None:
         """Make the files for a start of the host, with empty caches."""
         words = [f"policy={memory.policy}", f"windows={windows(topology)}"]
@@ -173,10 +180,8 @@ class CacheFiles:
         for device in topology.devices:
             self.cache(device.name).unlink(missing_ok=True)
             sparse_file(self.cache(device.name), device.size)
-            if not self.lines(device.name).exists():
-                sparse_file(self.lines(device.name), _SHARED_FILE_BYTES)
             words += [f"cache={self.cache(device.name)}", f"device={self.memory / device.name}"]
-            words += [f"lines={self.lines(device.name)}"]
+            words += [f"lines={lines_file(self.memory, device.name)}"]
         self.reason.unlink(missing_ok=True)
         self.counters.unlink(missing_ok=True)
         sparse_file(self.counters, _SHARED_FILE_BYTES)

@@ -12,7 +12,7 @@ from types import TracebackType
 from famlab_vm import process
 from famlab_vm.account import check_share, guest_user
 from famlab_vm.accelerator import choose_accelerator
-from famlab_vm.coherence import Memory, check_possible
+from famlab_vm.coherence import Memory, check_possible, make_lines_files
 from famlab_vm.connection import Connection
 from famlab_vm.errors import LabStateError, UsageError
 from famlab_vm.lock import LabLock
@@ -123,6 +123,8 @@ class Lab:
             raise
         try:
             create_memory(topology, state.uuid, directory)
+            if not memory.coherent:
+                make_lines_files(topology, directory / "memory")
         except BaseException:
             remove_lab(directory, connection, state)
             lock.release()

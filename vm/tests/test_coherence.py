@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from famlab_vm import coherence
-from famlab_vm.coherence import COUNTERS, CacheFiles, Memory, check_possible, windows
+from famlab_vm.coherence import (
+    COUNTERS,
+    CacheFiles,
+    Memory,
+    check_possible,
+    lines_file,
+    make_lines_files,
+    windows,
+)
 from famlab_vm.errors import PrerequisiteMissing, UsageError
 from famlab_vm.topology import Topology
 
@@ -83,15 +91,20 @@ def test_caches_are_new_at_each_start(tmp_path: Path) -> None:
         assert files.cache("mem1").stat().st_size == topology.devices[1].size
         assert files.cache("mem1").stat().st_blocks == 0
         files.cache("mem1").write_bytes(b"x")
-        files.lines("mem0").write_bytes(b"of all hosts")
         files.reason.write_text("why\n")
         assert files.why_ended() == "why"
         files.counters.write_bytes(struct.pack("<2Q", 5, 7).ljust(4096, b"\0"))
         counters = files.read_counters()
         assert (counters["fills"], counters["commits"], counters["forgotten"]) == (5, 7, 0)
-    assert files.lines("mem0").read_bytes() == b"of all hosts"
     told = files.configuration.read_text().splitlines()
+    assert f"lines={lines_file(tmp_path / 'memory', 'mem0')}" in told
     assert told[0] == "policy=strict,seed=3" and told.count(f"device={tmp_path}/memory/mem1") == 1
+
+
+def test_locks_of_lines_are_there_before_the_hosts(tmp_path: Path) -> None:
+    """Hosts start side by side: none of them makes what they share."""
+    make_lines_files(Topology.load("two-bridges"), tmp_path)
+    assert all(lines_file(tmp_path, name).stat().st_size > 4096 for name in ("mem0", "mem1"))
 
 
 def test_counters_are_those_of_the_model() -> None:

@@ -100,8 +100,7 @@ Kind store_to_operand(Reader& reader, const Prefixes& prefixes, const Operation&
   const uint8_t modrm = reader.next();
   if (names_register(modrm) || !stores(field(modrm))) return Kind::stack_at_most;
   const Address address = read_address(reader, prefixes, modrm);
-  const bool stack =
-      address.base == kStackPointer && address.segment == Address::Segment::flat;
+  const bool stack = address.base == kStackPointer && address.segment == Address::Segment::flat;
   return stack ? Kind::stack_at_most : Kind::other;
 }
 

@@ -10,7 +10,7 @@
 namespace noncoherent {
 
 enum class Kind {
-  other,         // nothing that matters here, but that it may store
+  other,          // nothing that matters here, but that it may store
   stack_at_most,  // stores nothing, or to its stack: PUSH, CALL, MOV to [RSP + 8]
   clwb,
   clflush,

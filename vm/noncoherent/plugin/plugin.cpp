@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tells the model of what the guest executes. Built for QEMU as a module.
 //
-// Loads are not watched: they run at full speed. Nor are stores to the stack, more than half of all:
-// where somebody has a stack in a device, what they change is found by comparing, as for stores of
-// devices. Of other stores, those to other memory are sorted out by
-// a small table per processor of pages that are not a device's. It holds what a processor's own
-// buffer of translations may hold, and is emptied where the guest has to empty that (MOV to CR,
-// INVLPG, INVPCID).
+// Loads are not watched: they run at full speed. Nor are stores to the stack, more than half of
+// all: where somebody has a stack in a device, what they change is found by comparing, as for
+// stores of devices. Of other stores, those to other memory are sorted out by a small table per
+// processor of pages that are not a device's. It holds what a processor's own buffer of
+// translations may hold, and is emptied where the guest has to empty that (MOV to CR, INVLPG,
+// INVPCID).
 #include <array>
 #include <atomic>
 #include <cstring>

@@ -20,6 +20,11 @@ def full() -> bool:
     return os.environ.get("FULL") == "1"
 
 
+def amount(of_all: int, of_choice: int) -> int:
+    """How much of what can be repeated at will: with FULL=1, and without."""
+    return of_all if full() else of_choice
+
+
 def of_all(config: pytest.Config) -> bool:
     """Whether FULL=1 asks for all; and who names tests means all of these."""
     named = config.option.keyword or any("::" in word for word in config.args)

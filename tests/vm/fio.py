@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from famfs_verbs import MEBI
+from support import selection
 from vm.cluster import Cluster
 from vm.mapping import make
 
-SIZE = 8 * MEBI
+SIZE = selection.amount(8, 3) * MEBI
 _FIO = [
     "fio", "--name=verify", "--rw=randwrite", "--verify=crc32c", "--verify_fatal=1",
     "--randseed=7", "--fallocate=none", "--invalidate=0",

@@ -11,7 +11,7 @@ import json
 
 import pytest
 from famfs_verbs import MEBI, random_bytes
-from support import paths
+from support import paths, selection
 from vm.cluster import Cluster
 from vm.mapping import (
     KINDS, ODD_SIZE, Probe, counters, make, name_of_method, on_both_kinds,
@@ -72,7 +72,7 @@ def test_read_write_and_mmap_agree_with_a_model(
     """Random ranges that like the borders of pages, strips and the file; also with O_DIRECT."""
     make(mapped.master, "file", ODD_SIZE, kind)
     for number, (famfs, probe) in enumerate(zip(mapped.all[:2], probes)):
-        probe.run("model", famfs.path("file"), number, 400)
+        probe.run("model", famfs.path("file"), number, selection.amount(400, 150))
         famfs.flush("file")
     mapped.master.flush("file")  # it holds what was there before the other host wrote
     first, second = (host.sha256("file") for host in mapped.all[:2])
@@ -87,7 +87,7 @@ def test_read_and_write_agree_with_a_model(
     """Random ranges on one host, then on another that reads what the first wrote."""
     make(served.master, "file", ODD_SIZE, kind)
     for number, (famfs, probe) in enumerate(zip(served.all[:2], probes)):
-        probe.run("io-model", famfs.path("file"), number, 200)
+        probe.run("io-model", famfs.path("file"), number, selection.amount(200, 80))
         famfs.flush("file")
     served.master.flush("file")  # with a kernel method it holds what was there before
     first, second = (host.sha256("file") for host in served.all[:2])

@@ -18,7 +18,7 @@ from vm.shapes import Shape
 
 pytestmark = pytest.mark.own_mount
 
-COUNT = int(os.environ.get("ROUNDS") or (6 if selection.full() else 2))
+COUNT = int(os.environ.get("ROUNDS") or selection.amount(6, 1))
 
 
 @pytest.mark.timeout(300 + 120 * COUNT)

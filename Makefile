@@ -28,6 +28,8 @@ make                  compile the programs for this machine: build/bin/{famfs,mk
 make test             unit tests and tests/host, no virtual machine; with the address and
                       undefined behaviour sanitizers, or as SANITIZE= says
 make test-vm          the multi-host suite, tests/vm; builds all that it needs
+make test-crash       what a host can leave in the memory that dies while it makes or changes
+                      a file system: each such state is judged
 make bench [SUITE=]   the benchmarks, tests/bench, or those that SUITE names
 make install          programs, manual pages and the rest into /usr, or DESTDIR=DIR/usr
 make deb              the Debian package: build/packages
@@ -55,7 +57,7 @@ KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=NAME  another kernel (kernel-config/bui
 QEMU=FILE MIRROR=URI FAMLAB_CACHE=DIR           another emulator, Debian mirror, cache
 endef
 
-.PHONY: host test test-vm famfs-bin bench documents install deb lint tree lint-tree kernel image guest guest-tests noncoherent lab clean distclean help
+.PHONY: host test test-vm test-crash famfs-bin bench documents install deb lint tree lint-tree kernel image guest guest-tests noncoherent lab clean distclean help
 host: need-build
 	@setup/compile.sh build/host all
 
@@ -88,6 +90,10 @@ test: famfs-bin need-test $(RUNNER_TESTED)
 
 test-vm: famfs-bin lab guest-tests
 	@tests/run vm
+
+# Labs do the operations, the programs of this machine judge what they can leave.
+test-crash: famfs-bin $(if $(FAMFS_BIN),,host) lab guest-tests
+	@tests/run vm vm/crash.py
 
 # Before anything is built, as that takes a while.
 famfs-bin: $(if $(FAMFS_BIN),need-test)

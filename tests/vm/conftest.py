@@ -73,6 +73,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if config.option.covered:
         terminalreporter.write_line(config.stash[_COVERED])
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "seen":
+                terminalreporter.write_line(f"{report.nodeid.partition('::')[2]}: {value}")
 
 
 def pytest_report_header() -> str:

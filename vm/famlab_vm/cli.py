@@ -110,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--memory", default="coherent", metavar="KIND",
         help="coherent, or noncoherent[:POLICY]: hosts see each other's stores only as they write "
         "back and invalidate; POLICY is strict (default) or lenient, with ,seed=N ,evict[=N] "
-        ",capacity=MEBIBYTES",
+        ",capacity=MEBIBYTES ,record",
     )
     up.add_argument(
         "--workload", default="famfs", metavar="NAME|FILE",

@@ -41,16 +41,20 @@ COUNTERS = (
 
 _ALLOWED = (
     "coherent, or noncoherent with a policy such as noncoherent:strict,seed=7: strict or lenient, "
-    "then seed=N, evict[=0..1024], capacity=MEBIBYTES"
+    "then seed=N, evict[=0..1024], capacity=MEBIBYTES, record"
 )
+_RECORD = "record"
 _WORD = re.compile(r"seed=(\d{1,19})|evict(?:=(\d{1,4}))?|capacity=([1-9]\d{0,5})")
 
 
 @dataclass(frozen=True)
 class Memory:
-    """How hosts see the shared memory: `policy` of the model, empty if it is coherent."""
+    """How hosts see the shared memory: `policy` of the model, empty if it is coherent. `record`:
+    each host writes down what its stores come to (vm/noncoherent/plugin/recorder.h).
+    """
 
     policy: str = ""
+    record: bool = False
 
     @property
     def coherent(self) -> bool:
@@ -58,7 +62,9 @@ class Memory:
         return not self.policy
 
     def __str__(self) -> str:
-        return f"{_KIND}:{self.policy}" if self.policy else COHERENT
+        if self.coherent:
+            return COHERENT
+        return f"{_KIND}:{self.policy}" + (f",{_RECORD}" if self.record else "")
 
     @classmethod
     def parse(cls, text: str) -> Memory:
@@ -69,13 +75,16 @@ class Memory:
         words = policy.split(",") if colon else ["strict"]
         if kind != _KIND or not _valid(words):
             raise UsageError(f"memory: found {text!r}; allowed: {_ALLOWED}")
-        return cls(",".join(words))
+        kept = ",".join(word for word in words if word != _RECORD)
+        return cls(kept, record=_RECORD in words)
 
 
 def _valid(words: list[str]) -> bool:
     if words[0] not in ("strict", "lenient"):
         return False
     for word in words[1:]:
+        if word == _RECORD:
+            continue
         found = _WORD.fullmatch(word)
         if found is None or int(found[2] or 0) > 1024:
             return False
@@ -169,6 +178,11 @@ class CacheFiles:
         """Why the plugin has ended the guest, if it has."""
         return self.directory / "noncoherent.reason"
 
+    @property
+    def record(self) -> Path:
+        """What the host's stores have come to since its last start, if that is recorded."""
+        return self.directory / "noncoherent.record"
+
     def cache(self, device: str) -> Path:
         """What the guest loads from and stores to in place of a device."""
         return self.memory / f"{self.host}.{device}"
@@ -182,6 +196,10 @@ class CacheFiles:
             sparse_file(self.cache(device.name), device.size)
             words += [f"cache={self.cache(device.name)}", f"device={self.memory / device.name}"]
             words += [f"lines={lines_file(self.memory, device.name)}"]
+        self.record.unlink(missing_ok=True)
+        if memory.record:
+            sparse_file(self.record, 0)
+            words.append(f"record={self.record}")
         self.reason.unlink(missing_ok=True)
         self.counters.unlink(missing_ok=True)
         sparse_file(self.counters, _SHARED_FILE_BYTES)

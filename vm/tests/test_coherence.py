@@ -33,7 +33,10 @@ def test_kinds() -> None:
     ):
         memory = Memory.parse(text)
         assert not memory.coherent and memory.policy == policy
-        assert Memory.parse(str(memory)) == memory
+        assert Memory.parse(str(memory)) == memory and not memory.record
+    recorded = Memory.parse("noncoherent:strict,record,seed=7")
+    assert recorded == Memory("strict,seed=7", record=True)
+    assert Memory.parse(str(recorded)) == recorded
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ def test_kinds() -> None:
     [
         "", "incoherent", "coherent:strict", "noncoherent:", "noncoherent:seed=1",
         "noncoherent:strict,", "noncoherent:strict,evict=1025", "noncoherent:strict,capacity=0",
-        "noncoherent:strict\nx=y", "noncoherent:strict,seed=-1",
+        "noncoherent:record", "noncoherent:strict\nx=y", "noncoherent:strict,seed=-1",
         "noncoherent:strict,seed=99999999999999999999",
     ],
 )
@@ -98,6 +101,10 @@ def test_caches_are_new_at_each_start(tmp_path: Path) -> None:
         assert (counters["fills"], counters["commits"], counters["forgotten"]) == (5, 7, 0)
     told = files.configuration.read_text().splitlines()
     assert f"lines={lines_file(tmp_path / 'memory', 'mem0')}" in told
+    assert not files.record.exists()
+    files.prepare(topology, Memory("strict", record=True))
+    assert f"record={files.record}" in files.configuration.read_text().splitlines()
+    assert files.record.stat().st_size == 0
     assert told[0] == "policy=strict,seed=3" and told.count(f"device={tmp_path}/memory/mem1") == 1
 
 

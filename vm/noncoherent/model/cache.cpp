@@ -72,7 +72,7 @@ void Cache::fill(uint64_t page) {
     owned_parts_.push_back(std::make_unique<Part>());
     parts_[page / kPagesPerPart].store(owned_parts_.back().get(), std::memory_order_release);
   }
-  if (gate_ != nullptr) gate_->pass(Passage::fetch, number_, page * kLinesPerPage, kLinesPerPage);
+  if (gate_ != nullptr) gate_->fetch(number_, page * kLinesPerPage, kLinesPerPage);
   PageState& state = *find(page);
   auto base = std::make_unique<Page>();
   device_.fetch_page(page, *base);
@@ -98,29 +98,52 @@ Mask Cache::differing(const PageState& page, uint64_t line) {
   return found;
 }
 
+Line Cache::bytes_of(uint64_t line) {
+  Line bytes;
+  for (unsigned i = 0; i < kWordsPerLine; ++i) {
+    const Word now = word(here(line), i).load(std::memory_order_relaxed);
+    std::memcpy(bytes.data() + i * sizeof(Word), &now, sizeof(Word));
+  }
+  return bytes;
+}
+
 // If the line is dirty: takes its bytes, which become its base. What is stored from here on makes
 // it dirty again: the bit goes before the bytes are read.
 bool Cache::capture_locked(PageState& page, uint64_t line, Line& bytes) {
   const bool modified = page.modified.fetch_and(~bit(line)) & bit(line);
   if (!modified && differing(page, line) == 0) return false;
-  for (unsigned i = 0; i < kWordsPerLine; ++i) {
-    const Word now = word(here(line), i).load(std::memory_order_relaxed);
-    std::memcpy(bytes.data() + i * sizeof(Word), &now, sizeof(Word));
-  }
+  bytes = bytes_of(line);
   std::memcpy(base_of(page, line), bytes.data(), kLineSize);
   return true;
 }
 
 void Cache::commit_locked(uint64_t line, const Line& bytes, Mask which) {
-  if (gate_ != nullptr) gate_->pass(Passage::commit, number_, line, 1);
+  if (gate_ != nullptr) gate_->commit({number_, line, bytes, which}, *this);
   device_.commit(line, bytes, which);
   ++counters_.commits;
+}
+
+void Cache::each(const Tell& tell) {
+  for (const auto& [turn, number] : pages_) {
+    const PageState& page = *find(number);
+    const Mask owed = page.owed.load(), modified = page.modified.load();
+    for (Mask left = owed | modified; left != 0; left &= left - 1) {
+      const uint64_t line = number * kLinesPerPage + std::countr_zero(left);
+      if (owed & bit(line)) {
+        const auto found = owed_.find(line);
+        if (found != owed_.end() && found->second.commit != 0) {
+          tell(line, found->second.bytes, found->second.commit);
+        }
+      }
+      if (modified & bit(line)) tell(line, bytes_of(line), kAll);
+    }
+  }
 }
 
 // The line as the device has it now, but for the bytes `except` and those that are stored
 // meanwhile.
 void Cache::refetch_locked(PageState& page, uint64_t line, Mask except) {
-  if (gate_ != nullptr) gate_->pass(Passage::fetch, number_, line, 1);
+  if (gate_ != nullptr) gate_->fetch(number_, line, 1);
   const Line fresh = device_.fetch_line(line);
   std::byte* const base = base_of(page, line);
   if (std::memcmp(base, fresh.data(), kLineSize) != 0) ++counters_.refreshed;
@@ -157,6 +180,7 @@ void Cache::settle_locked(PageState& page, uint64_t line, Mask except) {
 void Cache::store_to_line(uint64_t line, Mask which) {
   PageState* const page = find(line / kLinesPerPage);
   if (page == nullptr) return;
+  if (gate_ != nullptr) ++stores_;
   // The exchange also keeps the store, which came before, from being seen later than the bit.
   const bool first = !(page->modified.fetch_or(bit(line)) & bit(line));
   const bool owed = page->owed.load() & bit(line);
@@ -274,6 +298,7 @@ bool Cache::store_line_around(uint64_t line, Mask which) {
   PageState* const page = present_locked(line / kLinesPerPage);
   if (page == nullptr) return false;
   ++counters_.non_temporal;
+  ++stores_;
   Owed& owed = owed_[line];
   page->owed.fetch_or(bit(line));
   const bool modified = page->modified.load() & bit(line);

@@ -30,13 +30,13 @@ namespace noncoherent {
 // that is what devices of the machine store.
 //
 // Thread safety: all functions may be called at once from several threads. A function that blocks
-// in Gate::pass blocks the others.
-class Cache {
+// in the gate blocks the others.
+class Cache final : private DirtyLines {
  public:
   // All but the policy outlive this object. `number` is what the gate is told of the device.
   Cache(unsigned number, SharedDevice& device, Frames& frames, const Policy& policy,
         Counters& counters, Gate* gate);
-  ~Cache();
+  ~Cache() override;
   Cache(const Cache&) = delete;
   Cache& operator=(const Cache&) = delete;
 
@@ -78,10 +78,15 @@ class Cache {
     bool around = false;   // stored around the cache: any fence completes it
   };
 
+  // Called by the gate, and so with mutex_ held.
+  uint64_t stores() const override { return stores_.load(); }
+  void each(const Tell& tell) override;
+
   // Ones for which the caller holds mutex_ say "locked".
   PageState* find(uint64_t page);  // null if it was never present
   PageState* present_locked(uint64_t page);
   std::byte* here(uint64_t line);
+  Line bytes_of(uint64_t line);
   static std::byte* base_of(const PageState& page, uint64_t line);
   Mask differing(const PageState& page, uint64_t line);
   bool clean(const PageState& page, uint64_t number);
@@ -108,6 +113,7 @@ class Cache {
   const Policy policy_;
   Counters& counters_;
   Gate* const gate_;
+  std::atomic<uint64_t> stores_{0};  // counted for the gate alone
 
   std::mutex mutex_;
   std::unique_ptr<std::atomic<Part*>[]> parts_;

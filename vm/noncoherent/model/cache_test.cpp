@@ -379,9 +379,15 @@ TEST(Evictions, AreSeenAndRepeated) {
 }
 
 struct Recorder : Gate {
-  void pass(Passage passage, unsigned, uint64_t line, unsigned count) override {
-    said += std::string(passage == Passage::commit ? "c" : "f") + std::to_string(line) + "+" +
-            std::to_string(count) + " ";
+  void commit(const Commit& commit, DirtyLines& dirty) override {
+    said += "c" + std::to_string(commit.line) + " ";
+    dirty.each([&](uint64_t line, const Line& bytes, Mask) {
+      said +=
+          "d" + std::to_string(line) + "=" + std::to_string(std::to_integer<int>(bytes[0])) + " ";
+    });
+  }
+  void fetch(unsigned, uint64_t line, unsigned count) override {
+    said += "f" + std::to_string(line) + "+" + std::to_string(count) + " ";
   }
   std::string said;
 };
@@ -395,7 +401,20 @@ TEST(Gate, IsPassedByAllThatHostsSeeOfEachOther) {
   host.sfence();
   host.clflushopt(kPageSize);
   host.mfence();
-  EXPECT_EQ(gate.said, "f64+64 c64+1 f64+1 ");
+  EXPECT_EQ(gate.said, "f64+64 c64 f64+1 ");
+}
+
+TEST(Gate, KnowsWhatElseIsDirty) {
+  Device device;
+  Recorder gate;
+  Host host{device, "strict", &gate};
+  for (const uint64_t line : {0, 1, 2}) host.store(line * kLineSize, line + 1);
+  host.clwb(0);
+  host.clwb(kLineSize);
+  host.store(kLineSize, 9);  // again, before the fence
+  host.sfence();
+  // The second line waits for its write-back with what it held then, and is dirty once more.
+  EXPECT_EQ(gate.said, "f0+64 c0 d1=2 d1=9 d2=3 c1 d1=9 d2=3 ");
 }
 
 // Another processor stores while lines are fetched again: no store is lost.

@@ -28,6 +28,8 @@ Configuration Configuration::parse(std::string_view text) {
       found.counters = value;
     } else if (key == "reason") {
       found.reason = value;
+    } else if (key == "record") {
+      found.record = value;
     } else if (key == "cache") {
       caches.push_back(value);
     } else if (key == "device") {

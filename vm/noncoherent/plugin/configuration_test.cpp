@@ -19,6 +19,8 @@ TEST(Configuration, IsRead) {
   EXPECT_EQ(found.devices[0].device, "/d 0");
   EXPECT_EQ(found.devices[1].lines, "/l1");
   EXPECT_EQ(found.windows.all().size(), 2u);
+  EXPECT_TRUE(found.record.empty());
+  EXPECT_EQ(Configuration::parse(kGood + std::string("record=/t\n")).record, "/t");
 }
 
 TEST(Configuration, SaysWhatIsWrong) {

@@ -49,6 +49,7 @@ Machine::Machine(const Configuration& configuration, unsigned processors)
       windows_(configuration.windows),
       counters_file_(configuration.counters),
       counters_(object_in<Counters>(counters_file_, "counters")) {
+  if (!configuration.record.empty()) recorder_ = std::make_unique<Recorder>(configuration.record);
   for (unsigned i = 0; i < configuration.devices.size(); ++i) {
     devices_.push_back(std::make_unique<Device>(configuration.devices[i], i));
   }
@@ -63,7 +64,7 @@ void Machine::start() {
     if (status.st_blocks != 0) throw std::runtime_error("QEMU has used a device before the guest");
     device->frames = std::make_unique<GuestFrames>(faults_, device->cache_file, mapping);
     device->cache = std::make_unique<Cache>(device->number, device->shared, *device->frames,
-                                            policy_, counters_, nullptr);
+                                            policy_, counters_, recorder_.get());
     faults_.watch(mapping, device->cache_file.bytes().size(),
                   [cache = device->cache.get()](uint64_t page) { cache->fill(page); });
   }

@@ -22,7 +22,8 @@ class Writer {
   void check_room(const media::LogHeader& header, uint64_t count) const;
 
   // The two halves of an append, in this order. The caller makes sure in between that it still is
-  // the same file system, as the log of another must not announce these entries.
+  // the same file system, as the log of another must not announce these entries, and that they can
+  // be loaded back, as a fence does not order two devices of one interleaved window.
   //
   // Order on the medium: entries stored, written back, fence; next_seqnum then next_index stored,
   // their line written back, fence. A reader that sees next_index therefore sees the entries; a

@@ -146,7 +146,8 @@ void Cache::refetch_locked(PageState& page, uint64_t line, Mask except) {
   if (gate_ != nullptr) gate_->fetch(number_, line, 1);
   const Line fresh = device_.fetch_line(line);
   std::byte* const base = base_of(page, line);
-  if (std::memcmp(base, fresh.data(), kLineSize) != 0) ++counters_.refreshed;
+  if (std::memcmp(base, fresh.data(), kLineSize) == 0) return;
+  ++counters_.refreshed;
   for (unsigned i = 0; i < kWordsPerLine; ++i) {
     Word then, wanted;
     std::memcpy(&then, base + i * sizeof(Word), sizeof(Word));

@@ -7,6 +7,7 @@
 // processor of pages that are not a device's. It holds what a processor's own buffer of
 // translations may hold, and is emptied where the guest has to empty that (MOV to CR, INVLPG,
 // INVPCID).
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -35,9 +36,11 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
 namespace noncoherent {
 namespace {
 
-// As instructions number them.
-constexpr const char* kRegisters[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+// The first sixteen as instructions number them.
+constexpr const char* kRegisters[] = {"rax", "rcx", "rdx", "rbx",     "rsp",    "rbp", "rsi",
+                                      "rdi", "r8",  "r9",  "r10",     "r11",    "r12", "r13",
+                                      "r14", "r15", "cr3", "fs_base", "gs_base"};
+constexpr int kCr3 = 16, kFsBase = 17, kGsBase = 18;
 
 constexpr uint64_t kLongestStore = 64;  // bytes
 
@@ -64,7 +67,7 @@ struct Vcpu {
   std::array<uint64_t, 1024> others;  // by their last ten bits: numbers of pages of other memory
   uint64_t flushed = kNone;           // the page of a device that was flushed last,
   uint64_t flushed_place = 0;         // and where it is
-  std::map<std::string, qemu_plugin_register*, std::less<>> registers;
+  std::array<qemu_plugin_register*, std::size(kRegisters)> registers{};
   Bytes bytes;
 
   static constexpr uint64_t kNone = ~uint64_t{0};
@@ -74,10 +77,10 @@ struct Vcpu {
     others.fill(kNone);
     flushed = kNone;
   }
-  uint64_t read(std::string_view name) {
-    const auto found = registers.find(name);
-    if (found == registers.end() || !qemu_plugin_read_register(found->second, bytes.empty())) {
-      throw std::runtime_error("register " + std::string(name) + " cannot be read");
+  uint64_t read(int number) {
+    qemu_plugin_register* const found = registers[static_cast<size_t>(number)];
+    if (found == nullptr || !qemu_plugin_read_register(found, bytes.empty())) {
+      throw std::runtime_error(std::string("register ") + kRegisters[number] + " cannot be read");
     }
     return bytes.number();
   }
@@ -129,12 +132,12 @@ uint64_t address_of(Vcpu& vcpu, const FlushInstruction& instruction) {
   if (from.base == Address::kNextInstruction) {
     address += instruction.next;
   } else if (from.base != Address::kNone) {
-    address += vcpu.read(kRegisters[from.base]);
+    address += vcpu.read(from.base);
   }
-  if (from.index != Address::kNone) address += vcpu.read(kRegisters[from.index]) * from.scale;
+  if (from.index != Address::kNone) address += vcpu.read(from.index) * from.scale;
   if (from.truncated) address &= 0xffffffff;
-  if (from.segment == Address::Segment::fs) address += vcpu.read("fs_base");
-  if (from.segment == Address::Segment::gs) address += vcpu.read("gs_base");
+  if (from.segment == Address::Segment::fs) address += vcpu.read(kFsBase);
+  if (from.segment == Address::Segment::gs) address += vcpu.read(kGsBase);
   return address;
 }
 
@@ -147,7 +150,7 @@ void flush_executed(unsigned index, void* data) {
       state->machine->flush(index, instruction.flush, vcpu.flushed_place + address % kPageSize);
       return note_waiting(index);
     }
-    const uint64_t root = vcpu.read("cr3");
+    const uint64_t root = vcpu.read(kCr3);
     const Translation found =
         translate(root, address, [&](uint64_t place) { return read_physical(vcpu.bytes, place); });
     if (found.mapped) {
@@ -327,8 +330,11 @@ void vcpu_started(unsigned index, void*) {
     auto vcpu = std::make_unique<Vcpu>();
     GArray* const found = qemu_plugin_get_registers();
     const auto* const first = reinterpret_cast<const qemu_plugin_reg_descriptor*>(found->data);
-    for (unsigned i = 0; i < found->len; ++i)
-      vcpu->registers.emplace(first[i].name, first[i].handle);
+    for (unsigned i = 0; i < found->len; ++i) {
+      const auto* const name =
+          std::find(std::begin(kRegisters), std::end(kRegisters), std::string_view(first[i].name));
+      if (name != std::end(kRegisters)) vcpu->registers[name - kRegisters] = first[i].handle;
+    }
     g_array_free(found, 1);
     state->vcpus.at(index) = std::move(vcpu);
     if (!state->started) state->machine->start();

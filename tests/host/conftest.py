@@ -9,15 +9,13 @@ missing write-back or invalidate shows as stale data; `plain` maps the file itse
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from famfs_verbs import Famfs
 from host.cluster import DEVICE_SIZE, MEMORIES, Cluster
-from support import pairwise, paths, programs, selection, verdict
+from support import pairwise, programs, selection, verdict
 from support.skips import missing_feature
 
 
@@ -43,15 +41,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     common, own = ("contract", "backend"), ("test",)
     meetings = [pairwise.meetings(_place(item), common, own) for item in items]
     selection.keep(config, items, [items[index] for index in pairwise.choose(meetings)])
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """The folder of one test; gone afterwards."""
-    path = paths.run_directory() / uuid.uuid4().hex[:8]
-    path.mkdir()
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from pathlib import Path
 import pytest
 from famfs_verbs import MEBI, Famfs, random_bytes
 from famlab_vm.coherence import Memory as MemoryKind
-from support import paths, selection
+from support import selection
 from support.skips import missing_feature
 from vm import coherence
 from vm.cluster import Cluster
@@ -129,15 +127,6 @@ def scene(keeper: LabKeeper, shape: Shape) -> Iterator[Scene]:
         yield Scene(lab, master, devices)
     finally:
         keeper.end(lab)
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """For copies of the memory."""
-    path = paths.run_directory() / uuid.uuid4().hex[:8]
-    path.mkdir()
-    yield path
-    shutil.rmtree(path)
 
 
 def choose(found: list[Lines], chance: random.Random) -> list[Lines]:

@@ -92,6 +92,8 @@ test-vm: famfs-bin lab guest-tests
 	@tests/run vm
 
 # Labs do the operations, the programs of this machine judge what they can leave.
+# Not with those of test-vm, of whose shards one report is made.
+test-crash: export FAMLAB_TEST_RESULTS ?= $(CURDIR)/build/results/crash
 test-crash: famfs-bin $(if $(FAMFS_BIN),,host) lab guest-tests
 	@tests/run vm vm/crash.py
 

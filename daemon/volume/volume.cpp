@@ -190,8 +190,7 @@ media::LogHeader Volume::require_counters(uint64_t next) {
 // A master that counted the entries before this one announced its own stores over them afterwards.
 void Volume::require_last_append() {
   if (!last_append_) return;
-  const std::scoped_lock lock(media_mutex_);
-  if (follower_.reader().holds(last_append_->index, std::span(&last_append_->body, 1)) == 1) return;
+  if (whole_entries(last_append_->index, std::span(&last_append_->body, 1)) == 1) return;
   other_master_found(
       fmt::format("log entry {} is not what this mount wrote there", last_append_->index));
 }
@@ -202,14 +201,13 @@ void Volume::append(std::span<const media::EntryBody> bodies) {
   // As late as can be: between here and the announcement another master is not seen.
   const media::LogHeader header = require_counters(first);
   uint64_t next = 0;
-  uint64_t whole = 0;
   {
     const std::scoped_lock lock(media_mutex_);
     next = writer_.store_entries(header, bodies);
-    // A fence orders what one device holds, not two that share an interleaved window: entries that
-    // were loaded from memory are there before the counters, wherever these lie.
-    whole = follower_.reader().holds(first, bodies);
   }
+  // A fence orders what one device holds, not two that share an interleaved window: entries that
+  // were loaded from memory are there before the counters, wherever these lie.
+  const uint64_t whole = whole_entries(first, bodies);
   // Storing entries takes a while. Neither the log of another mkfs nor the count of another master
   // must announce them; and as the log of another mkfs has none of them, it is looked for first.
   require_counters(first);
@@ -223,6 +221,12 @@ void Volume::append(std::span<const media::EntryBody> bodies) {
   last_append_ = media::LogEntry{first, bodies.front()};
 }
 
+// How many entries in memory, from `first` on, are what appending `bodies` there stored.
+uint64_t Volume::whole_entries(uint64_t first, std::span<const media::EntryBody> bodies) {
+  const std::scoped_lock lock(media_mutex_);
+  return follower_.reader().holds(first, bodies);
+}
+
 // `whole` entries in memory, of `count` that were stored from `first` on, are what was stored.
 void Volume::require_entries(uint64_t first, uint64_t whole, uint64_t count) {
   if (whole == count) return;
@@ -234,12 +238,7 @@ void Volume::require_entries(uint64_t first, uint64_t whole, uint64_t count) {
 void Volume::verify_append(uint64_t first, std::span<const media::EntryBody> bodies) {
   const auto header = follower_.read_header();
   const uint64_t next = first + bodies.size();
-  uint64_t whole = 0;
-  {
-    const std::scoped_lock lock(media_mutex_);
-    whole = follower_.reader().holds(first, bodies);
-  }
-  require_entries(first, whole, bodies.size());
+  require_entries(first, whole_entries(first, bodies), bodies.size());
   if (!header.value || header.value->next_index < next) {
     other_master_found(
         fmt::format("next_index is not {}, which this mount has just written", next));

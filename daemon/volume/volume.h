@@ -199,6 +199,7 @@ class Volume {
   media::EntryBody place(const CreateRequest& request, tree::NodeId owner);
   Created create_locked(std::span<const CreateRequest> requests, bool all_or_none);
   void append(std::span<const media::EntryBody> bodies);
+  uint64_t whole_entries(uint64_t first, std::span<const media::EntryBody> bodies);
   void require_entries(uint64_t first, uint64_t whole, uint64_t count);
   void verify_append(uint64_t first, std::span<const media::EntryBody> bodies);
 

@@ -14,7 +14,7 @@ import pytest
 from famfs_verbs import FSCK_CLEAN, FSCK_DAMAGE, FSCK_USAGE, Famfs
 from host.cluster import Cluster
 from support.machine import Outcome
-from support.media import ENTRY_SIZE, HEADER_SIZE, LOG_OFFSET, medium
+from support.media import ENTRY_SIZE, HEADER_SIZE, LOG_OFFSET, medium, set_counters
 
 
 @pytest.fixture
@@ -31,12 +31,6 @@ def unmounted(hosts: Cluster) -> Cluster:
         hosts.master.mkdir(name)
     hosts.master.umount()
     return hosts
-
-
-def set_counters(memory: Path, seqnum: int, index: int) -> None:
-    with medium(memory) as spoilt:
-        spoilt.set_header("next_seqnum", seqnum)
-        spoilt.set_header("next_index", index)
 
 
 def log(memory: Path) -> bytes:

@@ -224,3 +224,10 @@ def medium(path: Path) -> Iterator[Medium]:
         yield opened
     finally:
         opened.close()
+
+
+def set_counters(path: Path, seqnum: int, index: int) -> None:
+    """Makes the log's header say so."""
+    with medium(path) as spoilt:
+        spoilt.set_header("next_seqnum", seqnum)
+        spoilt.set_header("next_index", index)

@@ -10,6 +10,8 @@ from vm.host import LabHost, State
 from vm.labs import TestLab, together
 
 MOUNT_POINT = "/mnt/famfs"
+# A host's identity, on it.
+UUID_FILE = "/opt/famfs/system_uuid"
 # How long a client that follows the log by itself may take to learn of a new file.
 _PATIENCE_OF_CLIENTS = 5
 

@@ -21,22 +21,21 @@ from pathlib import Path
 
 import pytest
 from famfs_verbs import MEBI, Famfs, random_bytes
-from famlab_vm.coherence import Memory as MemoryKind
+from famlab_vm.coherence import Memory
 from support import selection
+from support.media import DEFAULT_LOG_LENGTH, LOG_OFFSET, set_counters
 from support.skips import missing_feature
 from vm import coherence
-from vm.cluster import Cluster
+from vm.cluster import UUID_FILE, Cluster
 from vm.crash_judge import Judge, copy_of
-from vm.crash_states import LINE, Lines, Memory, Record, states
+from vm.crash_states import LINE, Lines, Record, states
 from vm.labs import LabKeeper, TestLab
 from vm.shapes import Shape
 
 MOST_JUDGED = selection.amount(1 << 30, 60)
 
-# On-media format: where the log begins, its counters, and where the first file can be.
-LOG = 2 * MEBI
-NEXT_SEQNUM = LOG + 32
-FILES = 10 * MEBI
+# Superblock and log are before these.
+FILES = LOG_OFFSET + DEFAULT_LOG_LENGTH
 
 OLD = random_bytes(70_001, 1)
 NEW = random_bytes(100_003, 2)
@@ -67,9 +66,7 @@ def _umount(scene: Scene) -> None:
 def _umount_and_forget_an_entry(scene: Scene) -> None:
     """The counters say less than there is."""
     scene.master.umount()
-    with scene.lab.memory_file().open("r+b") as file:
-        file.seek(NEXT_SEQNUM)
-        file.write((1).to_bytes(8, "little") * 2)
+    set_counters(scene.lab.memory_file(), 1, 1)
 
 
 def _create_several(scene: Scene) -> None:
@@ -118,7 +115,7 @@ def scene(keeper: LabKeeper, shape: Shape) -> Iterator[Scene]:
     if chosen.coherent:
         missing_feature("caches of their own", "MEMORY=noncoherent gives hosts such")
     keeper.drop()
-    lab = keeper.start(shape, memory=MemoryKind(chosen.policy, record=True))
+    lab = keeper.start(shape, memory=Memory(chosen.policy, record=True))
     try:
         devices = [device.path for device in lab.devices()]
         master = Cluster(lab, devices[0]).make_and_mount().master
@@ -138,12 +135,10 @@ def choose(found: list[Lines], chance: random.Random) -> list[Lines]:
         of_log = frozenset(item for item in state.items() if item[0][1] < FILES // LINE)
         alike.setdefault(of_log, []).append(index)
     firsts = [chance.choice(indices) for indices in alike.values()]
-    if len(firsts) >= MOST_JUDGED:
-        chosen = set(chance.sample(firsts, MOST_JUDGED))
-    else:
-        rest = [index for index in range(len(found)) if index not in firsts]
-        chosen = {*firsts, *chance.sample(rest, MOST_JUDGED - len(firsts))}
-    return [found[index] for index in sorted(chosen)]
+    rest = list(set(range(len(found))).difference(firsts))
+    for indices in (firsts, rest):
+        chance.shuffle(indices)
+    return [found[index] for index in sorted((firsts + rest)[:MOST_JUDGED])]
 
 
 def judge_all(scene: Scene, operation: Operation, directory: Path, note: Note) -> None:
@@ -156,13 +151,14 @@ def judge_all(scene: Scene, operation: Operation, directory: Path, note: Note) -
     record.begin()
     operation.act(scene)
     moments = record.moments()
-    memory = Memory(before)
-    found = states(memory, moments, seed)
-    memory.close()
+    found = states(before, moments, seed)
     chosen = choose(found, random.Random(seed))
-    note("seen", f"{len(moments)} commits, {len(found)} states, {len(chosen)} judged")
+    seen = f"{len(moments)} commits, {len(found)} states, {len(chosen)} judged"
+    if record.left_out:
+        seen += f"; {record.left_out} dirty lines were too many to be tried"
+    note("seen", seen)
 
-    identity = scene.master.run("cat", "/opt/famfs/system_uuid").stdout.decode().strip()
+    identity = scene.master.run("cat", UUID_FILE).stdout.decode().strip()
     judge = Judge(directory, before, identity)
     old, new = judge.sight_of({}), judge.sight_of(found[-1])
     for name in operation.promised:

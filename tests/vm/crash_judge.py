@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,19 +57,15 @@ class Judge:
 
     def sight_of(self, state: Lines) -> Sight:
         """What another host has that mounts it; who comes back would complete an append."""
-        cluster = self._hosts()
-        try:
+        with self._hosts() as cluster:
             self._bring_about(state)
             cluster.client.mount()
             return Sight.of(cluster.client)
-        finally:
-            self._end(cluster)
 
     def between(self, state: Lines, old: Sight, new: Sight) -> None:
         """An operation that adds to a file system was interrupted. Raises AssertionError."""
-        cluster = self._hosts()
-        master, client = cluster.master, cluster.client
-        try:
+        with self._hosts() as cluster:
+            master, client = cluster.master, cluster.client
             client.mount()
             client.tree()  # it has played the log as it was before
             self._bring_about(state)
@@ -77,14 +75,11 @@ class Judge:
             assert seen.names().items() <= found.names().items(), "what others have seen is gone"
             self._go_on(master, client)
             assert client.tree() == on_client(master.tree())
-        finally:
-            self._end(cluster)
 
     def remade(self, state: Lines, old: Sight) -> None:
         """An operation that makes the file system anew was interrupted. Raises AssertionError."""
-        cluster = self._hosts()
-        master, client = cluster.master, cluster.client
-        try:
+        with self._hosts() as cluster:
+            master, client = cluster.master, cluster.client
             client.mount()
             before = client.tree()
             self._bring_about(state)
@@ -99,25 +94,31 @@ class Judge:
             client.umount()
             client.mount()
             self._go_on(master, client)
+
+    def _file(self, number: int) -> Path:
+        return self._place / f"mem{number}"
+
+    def _further(self) -> list[Path]:
+        """The devices beside the first."""
+        return [self._file(number) for number in list(self._before)[1:]]
+
+    @contextmanager
+    def _hosts(self) -> Iterator[Cluster]:
+        copy_of(self._before, self._place)
+        cluster = Cluster(self._place, self._file(0), "plain")
+        try:
+            (self._place / cluster.master.name / "system_uuid").write_text(f"{self._identity}\n")
+            options = [word for path in self._further() for word in ("-o", f"daxdev={path}")]
+            for famfs in cluster.hosts:
+                famfs.mount_options = (*famfs.mount_options, *options)
+            yield cluster
         finally:
-            self._end(cluster)
-
-    def _hosts(self) -> Cluster:
-        copies = copy_of(self._before, self._place)
-        cluster = Cluster(self._place, copies[0], "plain")
-        (self._place / cluster.master.name / "system_uuid").write_text(f"{self._identity}\n")
-        further = [word for path in list(copies.values())[1:] for word in ("-o", f"daxdev={path}")]
-        for famfs in cluster.hosts:
-            famfs.mount_options = (*famfs.mount_options, *further)
-        return cluster
-
-    def _end(self, cluster: Cluster) -> None:
-        cluster.close()
-        shutil.rmtree(self._place)
+            cluster.close()
+            shutil.rmtree(self._place)
 
     def _bring_about(self, state: Lines) -> None:
         for number in self._before:
-            with (self._place / f"mem{number}").open("r+b") as file:
+            with self._file(number).open("r+b") as file:
                 for (device, line), content in state.items():
                     if device == number:
                         file.seek(line * LINE)
@@ -137,6 +138,5 @@ class Judge:
         master.put("afterwards", AFTERWARDS)
         for famfs in (master, client):
             assert famfs.sha256("afterwards") == {"afterwards": sha256(AFTERWARDS)}
-        further = [f"{self._place}/mem{number}" for number in list(self._before)[1:]]
-        words = [word for path in further for word in ("--daxdev", path)]
+        words = [word for path in self._further() for word in ("--daxdev", str(path))]
         assert master.fsck(*words, check=False).returncode == FSCK_CLEAN

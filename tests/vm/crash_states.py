@@ -13,6 +13,7 @@ import itertools
 import random
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class Record:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._start = 0
+        self.left_out = 0  # dirty lines of moments() that were too many to be recorded
 
     def begin(self) -> None:
         """From here on."""
@@ -72,14 +74,17 @@ class Record:
         found: list[Moment] = []
         dirty: dict[tuple[int, int], list[Store]] = {}  # of each line the oldest first
         changed = False
+        self.left_out = 0
         for offset in range(0, len(content), _RECORD.size):
             kind, device, line, which, stored = _RECORD.unpack_from(content, offset)
             store = Store((device, line), which, stored)
             if kind == _SNAPSHOT:
                 dirty = {place: stores for place, stores in dirty.items() if place[0] != device}
                 changed = True
+                self.left_out += line if offset >= self._start else 0
             elif kind == _DIRTY:
                 dirty.setdefault(store.place, []).append(store)
+                self.left_out -= offset >= self._start
             elif kind == _COMMIT:
                 waiting = dirty.get(store.place, [])
                 if store in waiting:
@@ -95,7 +100,7 @@ class Record:
         return found
 
 
-class Memory:
+class _Memory:
     """The shared memory as it was when the operation began, and what differs from that."""
 
     def __init__(self, before: dict[int, Path]) -> None:
@@ -142,9 +147,16 @@ def _subsets(dirty: tuple[Store, ...], chance: random.Random) -> Iterator[tuple[
         yield tuple(store for store in dirty if chance.random() < 0.5)
 
 
-def states(memory: Memory, moments: list[Moment], seed: int) -> list[Lines]:
-    """Each state once, in the order in which they can come to be; the last is that of the end."""
-    chance = random.Random(seed)
+def states(before: dict[int, Path], moments: list[Moment], seed: int) -> list[Lines]:
+    """Each state once, in the order in which they can come to be; the last is that of the end.
+
+    `before`: files with the memory of each device as the operation found it.
+    """
+    with closing(_Memory(before)) as memory:
+        return _states(memory, moments, random.Random(seed))
+
+
+def _states(memory: _Memory, moments: list[Moment], chance: random.Random) -> list[Lines]:
     found: dict[frozenset[tuple[tuple[int, int], bytes]], Lines] = {}
 
     def add(lines: Lines) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 from famfs_verbs import Famfs, random_bytes
 from support import programs
-from vm.cluster import Cluster
+from vm.cluster import UUID_FILE, Cluster
 from vm.running import STALE, Holding, Running, creating, made, told_that_it_is_another
 from vm.shapes import Shape
 
@@ -25,7 +25,6 @@ pytestmark = [
     pytest.mark.own_mount,
 ]
 
-UUID_FILE = "/opt/famfs/system_uuid"
 CONTENT = random_bytes(200_001, 1)
 Away = Callable[[Cluster, Famfs], None]
 

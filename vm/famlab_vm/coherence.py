@@ -44,7 +44,7 @@ _ALLOWED = (
     "then seed=N, evict[=0..1024], capacity=MEBIBYTES, record"
 )
 _RECORD = "record"
-_WORD = re.compile(r"seed=(\d{1,19})|evict(?:=(\d{1,4}))?|capacity=([1-9]\d{0,5})")
+_WORD = re.compile(r"seed=(\d{1,19})|evict(?:=(\d{1,4}))?|capacity=([1-9]\d{0,5})|record")
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,6 @@ def _valid(words: list[str]) -> bool:
     if words[0] not in ("strict", "lenient"):
         return False
     for word in words[1:]:
-        if word == _RECORD:
-            continue
         found = _WORD.fullmatch(word)
         if found is None or int(found[2] or 0) > 1024:
             return False

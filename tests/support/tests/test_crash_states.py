@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from vm.crash_states import LINE, Memory, Record, states
+from vm.crash_states import LINE, Record, states
 
 _RECORD = struct.Struct("<IIQQ64s")
 COMMIT, SNAPSHOT, DIRTY = 1, 2, 3
@@ -26,9 +26,7 @@ def lines_of(tmp_path: Path) -> list[dict[int, bytes]]:
     memory = tmp_path / "mem0"
     memory.write_bytes(bytes(16 * LINE))
     record = Record(tmp_path / "record")
-    before = Memory({0: memory})
-    found = states(before, record.moments(), seed=1)
-    before.close()
+    found = states({0: memory}, record.moments(), seed=1)
     return [{number: text.rstrip(b"\0") for (_, number), text in state.items()} for state in found]
 
 
@@ -82,4 +80,8 @@ def test_an_operation_begins_where_the_host_is(tmp_path: Path) -> None:
     write(tmp_path / "record", (COMMIT, 6, ALL, line("new")))
     [moment] = record.moments()
     assert moment.commit.place == (0, 6)
+    assert record.left_out == 0
+    write(tmp_path / "record", (SNAPSHOT, 3, 0, b""), (DIRTY, 7, ALL, line("x")))
+    record.moments()
+    assert record.left_out == 2, "the plugin says how many there are and records some"
     assert moment.dirty is not None and [store.place for store in moment.dirty] == [(0, 5)]

@@ -299,7 +299,7 @@ bool Cache::store_line_around(uint64_t line, Mask which) {
   PageState* const page = present_locked(line / kLinesPerPage);
   if (page == nullptr) return false;
   ++counters_.non_temporal;
-  ++stores_;
+  if (gate_ != nullptr) ++stores_;
   Owed& owed = owed_[line];
   page->owed.fetch_or(bit(line));
   const bool modified = page->modified.load() & bit(line);

@@ -18,7 +18,8 @@ struct Commit {
   Mask which;
 };
 
-// What else a host has that could reach a device at any moment, as a cache may evict what it likes.
+// What else a host has that could reach a device at any moment, as a cache may evict what it likes;
+// without lines that only differ from their base, which devices of the machine have stored to.
 class DirtyLines {
  public:
   using Tell = std::function<void(uint64_t line, const Line& bytes, Mask which)>;

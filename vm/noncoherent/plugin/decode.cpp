@@ -93,19 +93,14 @@ Address read_address(Reader& reader, const Prefixes& prefixes, uint8_t modrm) {
 
 constexpr int kStackPointer = 4;
 
-// Of an instruction that stores to what its ModRM byte, next in `reader`, names; or only if that is
-// true of the operation in the byte's middle field.
-template <typename Operation>
-Kind store_to_operand(Reader& reader, const Prefixes& prefixes, const Operation& stores) {
+// Of an instruction that stores to what its ModRM byte, next in `reader`, names; `storing` has a
+// bit for each operation in the byte's middle field that does.
+Kind store_to_operand(Reader& reader, const Prefixes& prefixes, unsigned storing = 0xff) {
   const uint8_t modrm = reader.next();
-  if (names_register(modrm) || !stores(field(modrm))) return Kind::stack_at_most;
+  if (names_register(modrm) || (storing >> field(modrm) & 1) == 0) return Kind::stack_at_most;
   const Address address = read_address(reader, prefixes, modrm);
   const bool stack = address.base == kStackPointer && address.segment == Address::Segment::flat;
   return stack ? Kind::stack_at_most : Kind::other;
-}
-
-Kind store_to_operand(Reader& reader, const Prefixes& prefixes) {
-  return store_to_operand(reader, prefixes, [](unsigned) { return true; });
 }
 
 // The usual ones, which are most of what a compiler makes (SDM volume 2, tables ).
@@ -141,7 +136,7 @@ Kind one_byte(uint8_t opcode, Reader& reader, const Prefixes& prefixes) {
     case 0x80:
     case 0x81:
     case 0x83:  // all but CMP
-      return store_to_operand(reader, prefixes, [](unsigned operation) { return operation != 7; });
+      return store_to_operand(reader, prefixes, 0b0111'1111);
     case 0x88:  // MOV to memory
     case 0x89:
     case 0xc0:  // shifts
@@ -155,11 +150,10 @@ Kind one_byte(uint8_t opcode, Reader& reader, const Prefixes& prefixes) {
       return store_to_operand(reader, prefixes);
     case 0xf6:
     case 0xf7:  // NOT and NEG
-      return store_to_operand(reader, prefixes,
-                              [](unsigned operation) { return operation == 2 || operation == 3; });
+      return store_to_operand(reader, prefixes, 0b1100);
     case 0xfe:
     case 0xff:  // INC and DEC; others jump, or store to the stack
-      return store_to_operand(reader, prefixes, [](unsigned operation) { return operation < 2; });
+      return store_to_operand(reader, prefixes, 0b11);
     default:
       break;
   }

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/file_descriptor.h"
 #include "cli/device_scan.h"
+#include "cli/host_lines.h"
 #include "cli/mount_client.h"
 #include "cli/mounts.h"
 #include "kmap/private_mount.h"
@@ -115,10 +116,13 @@ OpenDevice open_to_read(const std::string& path, bool set_daxmode,
       // A mount that does not answer, as its daemon is dead or its file system was replaced.
       spdlog::debug("{}", error.what());
     }
-    return {nullptr, {}, memory::open_memory(device, memory::Access::kReadOnly), std::move(others)};
+    auto memory = memory::open_memory(device, memory::Access::kReadOnly);
+    note_log(*memory);
+    return {nullptr, {}, std::move(memory), std::move(others)};
   }
   Loan loan = set_daxmode ? lend_for_tools(device) : nullptr;
   auto memory = memory::open_memory(device, memory::Access::kReadOnly);
+  note_log(*memory);
   return {std::move(loan), {}, std::move(memory), std::move(others)};
 }
 
@@ -133,6 +137,7 @@ OpenDevice open_to_repair(const std::string& path, bool set_daxmode,
   Loan loan = set_daxmode ? lend_for_tools(device) : nullptr;
   base::FileDescriptor lock = lock_against_master(device);
   auto memory = memory::open_memory(device, memory::Access::kReadWrite);
+  note_log(*memory);
   // Only the first device has what can be repaired.
   return {std::move(loan), std::move(lock), std::move(memory),
           device_source(device, daxdevs, memory::Access::kReadOnly, memory::Backend::kAutomatic)};

@@ -16,6 +16,7 @@
 #include "base/system_uuid.h"
 #include "cli/command.h"
 #include "cli/device.h"
+#include "cli/host_lines.h"
 #include "cli/mounts.h"
 #include "media/layout.h"
 #include "memory/open.h"
@@ -113,6 +114,7 @@ int make(const Options& options) {
     fmt::print("devsize: {} ({})\n", memory.size(), base::human_size(memory.size()));
     if (device.memory.get() != &first) format.devices.push_back(device.memory.get());
   }
+  cli::note_log(first, options.log_length);
   volume::format(first, format);
   // The check opens them itself, and a device on fsdev_dax can be opened once.
   for (size_t i = 1; i < devices.size(); ++i) devices[i].memory.reset();

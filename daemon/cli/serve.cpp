@@ -21,6 +21,7 @@
 #include "cli/daemon_process.h"
 #include "cli/device.h"
 #include "cli/device_scan.h"
+#include "cli/host_lines.h"
 #include "cli/mounts.h"
 #include "control/logging.h"
 #include "control/run_directory.h"
@@ -30,8 +31,6 @@
 #include "fuse/log_watch.h"
 #include "fuse/session.h"
 #include "mapping/daemon_served.h"
-#include "memory/dax_device.h"
-#include "memory/held_lines.h"
 #include "volume/volume.h"
 
 namespace famfs::cli {
@@ -124,21 +123,6 @@ std::vector<Loan> take_loans(const Handover& before) {
   return loans;
 }
 
-std::uint64_t physical_start(const std::string& device) {
-  return memory::describe_dax_device(device).resource;
-}
-
-void drop_lines(const std::string& device, std::vector<memory::Range> ranges) {
-  spdlog::debug("{}: dropping lines of {} extents of another file system", device, ranges.size());
-  try {
-    memory::drop_lines_of_device(device, std::move(ranges));
-  } catch (const base::Error& error) {
-    // Of memory that has failed nobody can read anything, old or new.
-    if (error.code() != EIO) throw;
-    spdlog::warn("{}", error.what());
-  }
-}
-
 std::string describe(const volume::Volume& volume, const fuse::Filesystem& filesystem,
                      const volume::RefreshResult& replayed, const std::string& device,
                      const std::string& mount_point, const std::string& identity_problem) {
@@ -202,8 +186,10 @@ void serve(const DaemonOptions& options, std::optional<Handover> before,
     return open(path);
   };
   std::string identity_problem;
+  auto memory = memory::open_memory(source, memory::Access::kReadWrite, options.backend);
+  note_log(*memory);
   const auto volume = volume::Volume::open(
-      memory::open_memory(source, memory::Access::kReadWrite, options.backend),
+      std::move(memory),
       {identity(identity_problem), options.client || options.read_only, devices,
        [&] { lock = inherited_lock ? std::move(inherited_lock) : lock_as_master(source); }});
   if (before) {
@@ -213,8 +199,7 @@ void serve(const DaemonOptions& options, std::optional<Handover> before,
     volume->set_attributes(tree::kRoot, {.uid = geteuid(), .gid = getegid()});
   }
 
-  memory::HeldLines held(control::RunDirectory::default_root() + ".lines",
-                         volume->superblock().fs_uuid, {physical_start, drop_lines});
+  memory::HeldLines held = host_lines(volume->superblock().fs_uuid);
   fuse::Filesystem filesystem(*volume, {.run_directory = run.path(),
                                         .method = before ? before->method : options.method,
                                         .timeout_seconds = options.timeout_seconds,

@@ -186,25 +186,21 @@ void HeldLines::Device::read_record(int fd) {
 }
 
 HeldLines::HeldLines(std::string directory, const base::Uuid& file_system, Machine machine)
-    : directory_(std::move(directory)), file_system_(file_system), machine_(std::move(machine)) {
-  require_directory(directory_);
-}
+    : directory_(std::move(directory)), file_system_(file_system), machine_(std::move(machine)) {}
 
 HeldLines::Device& HeldLines::device_locked(const std::string& path) {
-  const auto [found, fresh] = devices_.try_emplace(path);
-  if (!fresh) return found->second;
+  if (const auto found = devices_.find(path); found != devices_.end()) return found->second;
   struct stat status{};
-  if (stat(path.c_str(), &status) != 0) {
-    devices_.erase(found);
-    throw base::system_error("cannot look at " + path);
+  if (stat(path.c_str(), &status) != 0) throw base::system_error("cannot look at " + path);
+  Device device;
+  if (S_ISCHR(status.st_mode)) {
+    require_directory(directory_);
+    device.start = machine_.address(path);
+    device.record = device.start != 0 ? directory_ + "/memory"
+                                      : fmt::format("{}/{}:{}", directory_, major(status.st_rdev),
+                                                    minor(status.st_rdev));
   }
-  if (!S_ISCHR(status.st_mode)) return found->second;
-  found->second.start = machine_.address(path);
-  found->second.record =
-      found->second.start != 0
-          ? directory_ + "/memory"
-          : fmt::format("{}/{}:{}", directory_, major(status.st_rdev), minor(status.st_rdev));
-  return found->second;
+  return devices_.emplace(path, std::move(device)).first->second;
 }
 
 void HeldLines::append_locked(Device& device, int fd, std::span<const Range> ranges) {

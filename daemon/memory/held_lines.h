@@ -45,7 +45,7 @@ class HeldLines {
     std::function<void(const std::string& device, std::vector<Range> ranges)> drop;
   };
 
-  // `directory` is made if it is not there. Throws base::Error.
+  // `directory` is made when it is needed. Nil as the file system: what any is to drop.
   HeldLines(std::string directory, const base::Uuid& file_system, Machine machine);
 
   // Programs are about to load from these ranges by themselves: drops what is another file

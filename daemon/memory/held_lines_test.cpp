@@ -118,6 +118,15 @@ TEST_F(HeldLinesTest, WhatWasOnlyNotedStaysAnothersWhereItWas) {
   EXPECT_THAT(dropped_by(first_, {{0, 8192}}), ElementsAre(Range{0, 8192}));
 }
 
+TEST_F(HeldLinesTest, WhatWasNotedOfNoFileSystemIsDroppedByAny) {
+  const std::vector<Range> log{{0, 8192}};
+  EXPECT_THAT(dropped_by(first_, {{4096, 64}}), IsEmpty());
+  daemon(base::Uuid{}).note(kDevice, log);
+  EXPECT_THAT(dropped_by(first_, {{0, 4096}, {4096, 64}, {1 << 20, 64}}),
+              ElementsAre(Range{0, 4096}));
+  EXPECT_THAT(dropped_by(second_, {{0, 1 << 20}}), ElementsAre(Range{0, 4160}, Range{4160, 4032}));
+}
+
 TEST_F(HeldLinesTest, WhatCouldNotBeDroppedIsDroppedLater) {
   const std::vector<Range> ranges{{4096, 64}};
   EXPECT_THAT(dropped_by(first_, ranges), IsEmpty());
@@ -175,7 +184,9 @@ TEST_F(HeldLinesTest, FilesAreOneHostsMemory) {
 
 TEST_F(HeldLinesTest, TheDirectoryIsOursAlone) {
   ASSERT_EQ(mkdir(directory_.c_str(), 0755), 0);
-  EXPECT_THROW(daemon(first_), base::Error);
+  const std::vector<Range> ranges{{0, 64}};
+  EXPECT_THROW(daemon(first_).take(kDevice, ranges), base::Error);
+  EXPECT_THROW(daemon(first_).note(kDevice, ranges), base::Error);
 }
 
 }  // namespace

@@ -14,8 +14,10 @@ from vm.shapes import Shape
 
 pytestmark = [pytest.mark.shapes(dax=("fsdev_dax",), hosts=(2,))]
 
+LONG = 8 * MEBI  # of the log by default
 SIZE = 4 * MEBI
 ODD = 3 * MEBI + 4567
+HELD = "/run/famfs.lines"  # what a host knows of its caches
 
 by_the_daemon = pytest.mark.parametrize("served", [DAEMON_SERVED], indirect=True)
 
@@ -115,3 +117,17 @@ def test_served_read_needs_no_flush(served: Cluster, shape: Shape) -> None:
         content = random_bytes(SIZE, 30 + seed)
         write(writer, content)
         assert reader.read("file") == content
+
+
+@pytest.mark.own_mount
+def test_a_file_shows_nothing_of_a_longer_log(mapped: Cluster, shape: Shape) -> None:
+    """Of the file system that was there before, in whose place of the log the file lies."""
+    master, client = mapped.all[:2]
+    mapped.umount_all()
+    master.run("rm", "-rf", HELD)  # where files lay, lines are dropped for their sake
+    master.mkfs("--loglen", "16m")
+    mapped.make_and_mount()
+    master.creat("file", LONG)
+    content = random_bytes(LONG, 6)
+    client.overwrite("file", 0, content)
+    assert master.read("file") == content

@@ -21,21 +21,40 @@ _LONGEST_LINE = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+# Descriptors that nobody uses now: the kernel takes ten milliseconds to close one.
+_idle: list[int] = []
+
+
+def _leave_to_parent() -> None:
+    # What happens is told to one of those that read a descriptor.
+    while _idle:
+        os.close(_idle.pop())
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 class Watch:
     """An inotify descriptor for select(): readable once a watched file or directory changed."""
 
     def __init__(self, *paths: Path) -> None:
         """Watch `paths`; for a directory that means the files in it. Raises OSError."""
-        self._descriptor = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._watched: list[int] = []
+        try:
+            self._descriptor = _idle.pop()
+        except IndexError:
+            self._descriptor = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._descriptor < 0:
             raise self._error("inotify")
         for path in paths:
             # A file that is removed while it is open has one link less, which is an attribute.
             mask = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ATTRIB | _IN_CREATE | _IN_MOVED_TO
-            if _libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
+            watched = _libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask)
+            if watched < 0:
                 error = self._error(str(path))
                 self.close()
                 raise error
+            self._watched.append(watched)
 
     @staticmethod
     def _error(what: str) -> OSError:
@@ -55,8 +74,11 @@ class Watch:
             pass
 
     def close(self) -> None:
-        """Free the descriptor."""
-        os.close(self._descriptor)
+        """Free the descriptor. It must not be used after that."""
+        for watched in self._watched:
+            _libc.inotify_rm_watch(self._descriptor, watched)  # fails where the file is gone
+        self.drain()
+        _idle.append(self._descriptor)
 
     def __enter__(self) -> Watch:
         return self

@@ -11,8 +11,8 @@ usage() {
     cat <<'USAGE'
 usage: ci/fuzz.sh [NAME]...
 
-Runs the fuzzers named (image_fuzz, reader_fuzz …), or all, each for FUZZ_SECONDS (default 20), with
-AddressSanitizer and UndefinedBehaviorSanitizer. Each starts from the inputs in daemon/*/NAME.corpus and from
+Runs the fuzzers named (image_fuzz, reader_fuzz …), or all, each for FUZZ_SECONDS (default 20), as many
+at once as there are processors, with AddressSanitizer and UndefinedBehaviorSanitizer. Each starts from the inputs in daemon/*/NAME.corpus and from
 what it found before, in build/fuzz-corpus/NAME. An input that makes one fail is kept in
 build/sanitize-fuzz/; the fuzzer runs it again if given its name.
 
@@ -46,17 +46,34 @@ for name in "${chosen[@]}"; do
 done
 
 shopt -s nullglob
-status=0
-for fuzzer in "${built[@]}"; do
-    name=${fuzzer##*/}
-    case " ${chosen[*]} " in *" $name "*) ;; *) continue ;; esac
-    say fuzz "$name"
+# What it says comes when it has ended, as others run beside it.
+fuzz() { # FUZZER
+    local name=${1##*/} status=0
     # What it finds goes to the first directory, and from there into the next run.
-    corpus=("build/fuzz-corpus/$name" daemon/*/"$name.corpus")
+    local corpus=("build/fuzz-corpus/$name" daemon/*/"$name.corpus")
     mkdir -p "${corpus[0]}"
-    setup/in-tree --lint -- env ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19 "$fuzzer" \
+    setup/in-tree --lint -- env ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19 "$1" \
         -max_total_time="${FUZZ_SECONDS:-20}" -verbosity=0 -print_final_stats=1 \
-        -artifact_prefix="$PWD/$directory/" "${corpus[@]}" || status=1
+        -artifact_prefix="$PWD/$directory/" "${corpus[@]}" >"$directory/$name.log" 2>&1 || status=1
+    say fuzz "$name"
+    cat -- "$directory/$name.log"
+    return "$status"
+}
+# Jobs in the background do not hear of Ctrl-C.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+status=0 running=0
+for fuzzer in "${built[@]}"; do
+    case " ${chosen[*]} " in *" ${fuzzer##*/} "*) ;; *) continue ;; esac
+    if [ "$running" -ge "$(nproc)" ]; then
+        wait -n || status=1
+        running=$((running - 1))
+    fi
+    fuzz "$fuzzer" &
+    running=$((running + 1))
+done
+while [ "$running" -gt 0 ]; do
+    wait -n || status=1
+    running=$((running - 1))
 done
 [ "$status" -eq 0 ] || die 1 fuzz "something was found; the inputs are in $directory"
 say fuzz "nothing found"

@@ -32,7 +32,7 @@ from famlab_vm.errors import (
 from famlab_vm.machine import DaxDevice
 from support import plugin, programs, repro, selection, shard, stacks, verdict, workers
 from support.evidence import court
-from vm import coherence, covered
+from vm import coherence, covered, lab_tests
 from vm.cluster import Cluster
 from vm.facts import facts
 from vm.labs import LabKeeper, TestLab, run_directory
@@ -73,15 +73,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if config.option.covered:
         terminalreporter.write_line(config.stash[_COVERED])
+    lab_tests.note(terminalreporter)
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, value in report.user_properties:
             if name == "seen":
                 terminalreporter.write_line(f"{report.nodeid.partition('::')[2]}: {value}")
 
 
-def pytest_report_header() -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     seed = f"SEED={os.environ['SEED']} repeats what is chosen by chance"
-    return f"{coherence.described()}\n{seed}"
+    left = [] if selection.of_all(config) else lab_tests.described()
+    return [coherence.described(), seed, *left]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -103,7 +105,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.option.covered:
         config.stash[_COVERED] = covered.table(rest, covered.choose(rest))
     if not selection.of_all(config):
-        rest = covered.choose(rest)
+        rest = lab_tests.not_again(covered.choose(rest))
     order: dict[object, int] = {}
     for item in rest:
         order.setdefault(shapes_of[item], len(order))

@@ -9,6 +9,8 @@ from vm.cluster import Cluster
 from vm.mapping import make
 
 SIZE = selection.amount(8, 3) * MEBI
+# How much of it is written, at random places.
+WRITTEN = selection.amount(8, 1) * MEBI
 _FIO = [
     "fio", "--name=verify", "--rw=randwrite", "--verify=crc32c", "--verify_fatal=1",
     "--randseed=7", "--fallocate=none", "--invalidate=0",
@@ -21,7 +23,8 @@ def verify(cluster: Cluster, name: str, kind: str, *words: str, jobs: int = 1) -
     """
     make(cluster.master, name, SIZE, kind)
     part = SIZE // jobs
-    parts = [f"--size={part}", f"--offset_increment={part}", f"--numjobs={jobs}"]
+    parts = [f"--size={part}", f"--offset_increment={part}", f"--numjobs={jobs}",
+             f"--io_size={WRITTEN // jobs}"]  # fmt: skip
     # Without threads, processes: each opens the file by itself.
     threads = ["--thread"] if jobs == 1 else []
     fio = [*_FIO, *threads, *parts, *words, f"--filename={cluster.master.path(name)}"]

@@ -12,6 +12,8 @@ import pytest
 from support import paths
 from vm.command import famlab, labs_by_command, succeed
 
+pytestmark = pytest.mark.of_the_lab
+
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[str, str]]:

@@ -12,6 +12,8 @@ from support import paths
 from vm.command import FAMLAB, famlab
 from vm.labs import run_directory
 
+pytestmark = pytest.mark.of_the_lab
+
 
 @pytest.fixture
 def name() -> Iterator[str]:

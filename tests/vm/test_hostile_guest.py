@@ -21,6 +21,8 @@ from vm.labs import LabKeeper
 from vm.patience import PATIENCE
 from vm.shapes import Shape
 
+pytestmark = pytest.mark.of_the_lab
+
 ONE_HOST = Shape(hosts=1)
 
 

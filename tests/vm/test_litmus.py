@@ -17,6 +17,8 @@ from support import guest, paths
 from vm.labs import LabKeeper, TestLab
 from vm.shapes import Shape
 
+pytestmark = pytest.mark.of_the_lab
+
 PROGRAMS: dict[str, dict[str, Any]] = yaml.safe_load(
     (paths.REPOSITORY / "vm" / "noncoherent" / "litmus" / "programs.yaml").read_text()
 )

@@ -15,6 +15,8 @@ import pytest
 from support import paths
 from support.outcomes import FAILED, NOT_JUDGED, PASSED, Result, Verdict
 
+pytestmark = pytest.mark.of_the_lab
+
 TRUTH = {
     "test_nothing_is_wrong": (PASSED, ""),
     "test_qemu_is_killed_after_the_last_assertion": (FAILED, "host1: its QEMU has ended"),

@@ -113,12 +113,18 @@ class Famfs:
         return outcome
 
     def umount(self, check: bool = True) -> None:
+        self._umount("", check)
+
+    def umount_if_mounted(self) -> None:
+        """Goes by the kernel's own list: a mount whose daemon is gone cannot be asked."""
+        self._umount('grep -q " $1 " /proc/mounts || exit 0; ', True)
+
+    def _umount(self, condition: str, check: bool) -> None:
         self._require_whole()
         court.hear(self.machine)  # the daemon takes its log along
-        if features.has(self.machine.ask, "umount"):
-            self.famfs("umount", self.mount_point, check=check)
-        else:
-            self.run("sh", "-c", UMOUNT, "sh", self.mount_point, programs.daemon(), check=check)
+        known = features.has(self.machine.ask, "umount")
+        script = condition + ('exec famfs umount "$1"' if known else UMOUNT)
+        self.run("sh", "-c", script, "sh", self.mount_point, programs.daemon(), check=check)
         self.mounted = False
 
     def fsck(self, *options: str, check: bool = True) -> Outcome:

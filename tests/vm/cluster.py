@@ -74,12 +74,8 @@ class Cluster:
         together(self._umount, self.all)
 
     def _umount(self, famfs: Famfs) -> None:
-        if self.host(famfs).state is not State.RUNNING:
-            return
-        # The kernel's own list: a mount whose daemon is gone cannot be asked.
-        words = ["grep", "-q", f" {famfs.mount_point} ", "/proc/mounts"]
-        if famfs.run(*words, check=False).returncode == 0:
-            famfs.umount()
+        if self.host(famfs).state is State.RUNNING:
+            famfs.umount_if_mounted()
 
     def below(self, directory: str) -> Cluster:
         """The same mounts, on which a directory of the file system is the place of all names."""

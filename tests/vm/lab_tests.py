@@ -31,7 +31,9 @@ def _files() -> Iterator[Path]:
     for folder in _FOLDERS:
         for path in sorted((paths.REPOSITORY / folder).rglob("*")):
             name = path.relative_to(paths.REPOSITORY).as_posix()
-            if not path.is_file() or path.suffix in (".pyc", ".md") or name.startswith(_OTHER_TESTS):
+            if not path.is_file() or path.suffix in (".pyc", ".md"):
+                continue
+            if name.startswith(_OTHER_TESTS):
                 continue
             other = path.name.startswith("test_") and f"mark.{MARK}" not in path.read_text()
             if not other:
@@ -42,7 +44,8 @@ def _files() -> Iterator[Path]:
 def _same_lab() -> str:
     """A name for the lab as it was when it was first asked for."""
     made = hashlib.sha256()
-    words = [str(Artifacts.find().qemu.resolve()), *(os.environ.get(name, "") for name in _ENVIRONMENT)]
+    words = [str(Artifacts.find().qemu.resolve())]
+    words += [os.environ.get(name, "") for name in _ENVIRONMENT]
     made.update(json.dumps(words).encode())
     for path in _files():
         content = path.read_bytes()

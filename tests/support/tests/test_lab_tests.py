@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from famlab_vm import Artifacts
 from support import paths
 from vm import lab_tests
 
@@ -50,9 +51,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tests/vm/test_files.py").write_text("import pytest\n")
     monkeypatch.setattr(paths, "REPOSITORY", tmp_path)
     monkeypatch.setattr(lab_tests, "_PASSED", tmp_path / "passed")
-    monkeypatch.setattr(
-        lab_tests.Artifacts, "find", lambda: SimpleNamespace(qemu=tmp_path / "qemu")
-    )
+    monkeypatch.setattr(Artifacts, "find", lambda: SimpleNamespace(qemu=tmp_path / "qemu"))
     monkeypatch.delenv("REPEAT", raising=False)
     return tmp_path
 

@@ -406,7 +406,7 @@ TEST_F(Operations, OnFilesOfAReplacedFileSystemAreStaleAtOnce) {
   };
   std::array<std::unique_ptr<volume::Volume>, std::size(asked)> volumes;
   for (auto& volume : volumes) volume = example_.open(testing::master_uuid());
-  example_.patch_superblock<std::uint8_t>(48, 0xff);
+  example_.replace();
   for (std::size_t i = 0; i < std::size(asked); ++i) {
     FuseKernel kernel(*volumes[i]);
     EXPECT_EQ(kernel.ask(asked[i].first, kFile, asked[i].second).error, ESTALE) << asked[i].first;
@@ -414,7 +414,7 @@ TEST_F(Operations, OnFilesOfAReplacedFileSystemAreStaleAtOnce) {
 }
 
 TEST_F(Operations, XattrsAfterTheFileSystemWasReplaced) {
-  example_.patch_superblock<std::uint8_t>(48, 0xff);
+  example_.replace();
   EXPECT_FALSE(volume_->check_identity());
   const auto ask = [&](std::uint64_t node, std::string_view name) {
     return kernel_.ask(FUSE_GETXATTR, node, body_of(room(4096), name));

@@ -71,6 +71,10 @@ class ExampleVolume {
     base::store<T>(raw(0, media::kSuperblockSize), offset, value);
     base::store<uint64_t>(raw(0, media::kSuperblockSize), 96, base::crc32(raw(0, 96)));
   }
+  // As when another file system was made in its place: its uuid, at 48, is another one.
+  void replace() {
+    patch_superblock(48, static_cast<uint8_t>(~std::to_integer<uint8_t>(raw(48, 1)[0])));
+  }
   template <typename T>
   void patch_header(size_t offset, T value) {
     const auto header = raw(media::kLogOffset, media::kLogHeaderSize);

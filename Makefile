@@ -30,6 +30,7 @@ make test             unit tests and tests/host, no virtual machine; with the ad
 make test-vm          the multi-host suite, tests/vm; builds all that it needs
 make test-crash       what a host can leave in the memory that dies while it makes or changes
                       a file system: each such state is judged
+make test-schedules   two hosts do something at once, in many orders of what reaches the memory
 make bench [SUITE=]   the benchmarks, tests/bench, or those that SUITE names
 make install          programs, manual pages and the rest into /usr, or DESTDIR=DIR/usr
 make deb              the Debian package: build/packages
@@ -57,7 +58,7 @@ KERNEL_SRC=DIR KERNEL=FILE KERNEL_FLAVOR=NAME  another kernel (kernel-config/bui
 QEMU=FILE MIRROR=URI FAMLAB_CACHE=DIR           another emulator, Debian mirror, cache
 endef
 
-.PHONY: host test test-vm test-crash famfs-bin bench documents install deb lint tree lint-tree kernel image guest guest-tests noncoherent lab clean distclean help
+.PHONY: host test test-vm test-crash test-schedules famfs-bin bench documents install deb lint tree lint-tree kernel image guest guest-tests noncoherent lab clean distclean help
 host: need-build
 	@setup/compile.sh build/host all
 
@@ -96,6 +97,10 @@ test-vm: famfs-bin lab guest-tests
 test-crash: export FAMLAB_TEST_RESULTS ?= $(CURDIR)/build/results/crash
 test-crash: famfs-bin $(if $(FAMFS_BIN),,host) lab guest-tests
 	@tests/run vm vm/crash.py
+
+test-schedules: export FAMLAB_TEST_RESULTS ?= $(CURDIR)/build/results/schedules
+test-schedules: famfs-bin lab guest-tests
+	@tests/run vm vm/schedules.py
 
 # Before anything is built, as that takes a while.
 famfs-bin: $(if $(FAMFS_BIN),need-test)

@@ -12,7 +12,7 @@ usage: ci/run.sh [checks | vm]...
 Runs all that CI runs, or parts of it, for machines that share the work:
   checks   make test with each sanitizer, the programs as installed, the package, lint, fuzzers
   vm       make test-vm FULL=1, with the kernels that its tests boot; SHARD=2/5: a part of the tests;
-           the short form of make test-crash
+           the short forms of make test-crash and make test-schedules
 
 Exit status: that of the first step that fails, 0 if none does, 2 usage.
 USAGE
@@ -63,6 +63,7 @@ vm() {
     step make kernel KERNEL_FLAVOR=nomap
     step make test-vm FULL=1
     step make test-crash
+    step make test-schedules
 }
 
 for part in "${parts[@]}"; do

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from famfs_verbs import MEBI, Famfs, random_bytes
-from famlab_vm.coherence import Memory
+from famlab_vm.coherence import RECORD, Memory
 from support import selection
 from support.media import DEFAULT_LOG_LENGTH, LOG_OFFSET, set_counters
 from support.skips import missing_feature
@@ -115,7 +115,7 @@ def scene(keeper: LabKeeper, shape: Shape) -> Iterator[Scene]:
     if chosen.coherent:
         missing_feature("caches of their own", "MEMORY=noncoherent gives hosts such")
     keeper.drop()
-    lab = keeper.start(shape, memory=Memory(chosen.policy, record=True))
+    lab = keeper.start(shape, memory=Memory(chosen.policy, RECORD))
     try:
         devices = [device.path for device in lab.devices()]
         master = Cluster(lab, devices[0]).make_and_mount().master

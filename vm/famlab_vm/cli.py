@@ -13,6 +13,7 @@ from types import FrameType
 from famlab_vm import commands
 from famlab_vm.errors import FamlabError, PrerequisiteMissing
 from famlab_vm.paths import DEFAULT_LAB, HOST_PACKAGES
+from famlab_vm.replay import replay
 from famlab_vm.terminal import show
 
 _EPILOG = """\
@@ -43,6 +44,14 @@ def _seconds(text: str) -> float:
     """Return a time limit; 0 would read as none."""
     value = float(text)
     if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _count(text: str) -> int:
+    """Return how often; at least once."""
+    value = int(text)
+    if value < 1:
         raise ValueError
     return value
 
@@ -110,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--memory", default="coherent", metavar="KIND",
         help="coherent, or noncoherent[:POLICY]: hosts see each other's stores only as they write "
         "back and invalidate; POLICY is strict (default) or lenient, with ,seed=N ,evict[=N] "
-        ",capacity=MEBIBYTES ,record",
+        ",shuffle ,capacity=MEBIBYTES ,record ,turnstile",
     )
     up.add_argument(
         "--workload", default="famfs", metavar="NAME|FILE",
@@ -199,6 +208,17 @@ def build_parser() -> argparse.ArgumentParser:
     mce.add_argument("address", type=_address, metavar="ADDRESS", help="physical, in the host")
     restart = host_command("restart", commands.restart, "start a host again, whatever its state")
     restart.add_argument("--timeout", type=_seconds, default=None, metavar="SECONDS")
+    play = command(
+        "replay", replay, "play a schedule that a failed test of `make test-schedules` has left",
+        "Starts a lab of its own and lets its hosts do at once what the file says, in the order\n"
+        "of what passes between them and the shared memory that it says.\n\n"
+        "Exit code 0: what has to hold then does; 1: it does not.\n",
+    )
+    play.set_defaults(name="replay")
+    play.add_argument("file", metavar="FILE", help="the schedule")
+    play.add_argument("--times", type=_count, default=1, metavar="N", help="each in a fresh lab")
+    play.add_argument("--kernel", metavar="FILE", help="as for up")
+    play.add_argument("--qemu", metavar="FILE", help="as for up")
     host_command("gdb", commands.gdb, "print how to attach gdb to a host's kernel")
 
     command("topologies", commands.topologies, "list the topologies that come with famlab",

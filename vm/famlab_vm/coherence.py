@@ -8,6 +8,7 @@ that is killed loses what it has not written back.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -41,20 +42,27 @@ COUNTERS = (
 
 _ALLOWED = (
     "coherent, or noncoherent with a policy such as noncoherent:strict,seed=7: strict or lenient, "
-    "then seed=N, evict[=0..1024], capacity=MEBIBYTES, record"
+    "then seed=N, evict[=0..1024], shuffle, capacity=MEBIBYTES, and record or turnstile"
 )
-_RECORD = "record"
-_WORD = re.compile(r"seed=(\d{1,19})|evict(?:=(\d{1,4}))?|capacity=([1-9]\d{0,5})|record")
+RECORD = "record"
+TURNSTILE = "turnstile"
+_GATES = (RECORD, TURNSTILE)
+_WORD = re.compile(
+    r"seed=(\d{1,19})|evict(?:=(\d{1,4}))?|shuffle|capacity=([1-9]\d{0,5})|" + "|".join(_GATES)
+)
+# Of the file in which another program says what is held (vm/noncoherent/plugin/turnstile.h).
+_HELD_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Memory:
-    """How hosts see the shared memory: `policy` of the model, empty if it is coherent. `record`:
-    each host writes down what its stores come to (vm/noncoherent/plugin/recorder.h).
+    """How hosts see the shared memory: `policy` of the model, empty if it is coherent. `gate`: who
+    is told of each line that passes between a host and a device: RECORD writes it down
+    (vm/noncoherent/plugin/recorder.h), TURNSTILE lets turns.py hold it; empty: nobody.
     """
 
     policy: str = ""
-    record: bool = False
+    gate: str = ""
 
     @property
     def coherent(self) -> bool:
@@ -64,7 +72,7 @@ class Memory:
     def __str__(self) -> str:
         if self.coherent:
             return COHERENT
-        return f"{_KIND}:{self.policy}" + (f",{_RECORD}" if self.record else "")
+        return f"{_KIND}:{self.policy}" + (f",{self.gate}" if self.gate else "")
 
     @classmethod
     def parse(cls, text: str) -> Memory:
@@ -73,10 +81,11 @@ class Memory:
             return cls()
         kind, colon, policy = text.partition(":")
         words = policy.split(",") if colon else ["strict"]
-        if kind != _KIND or not _valid(words):
+        gates = [word for word in words if word in _GATES]
+        if kind != _KIND or not _valid(words) or len(gates) > 1:
             raise UsageError(f"memory: found {text!r}; allowed: {_ALLOWED}")
-        kept = ",".join(word for word in words if word != _RECORD)
-        return cls(kept, record=_RECORD in words)
+        kept = ",".join(word for word in words if word not in _GATES)
+        return cls(kept, "".join(gates))
 
 
 def _valid(words: list[str]) -> bool:
@@ -181,6 +190,18 @@ class CacheFiles:
         """What the host's stores have come to since its last start, if that is recorded."""
         return self.directory / "noncoherent.record"
 
+    @property
+    def turnstile(self) -> Path:
+        """What is held of what passes between the host and the devices; beside it are the FIFOs
+        of what waits and of what goes.
+        """
+        return self.directory / "noncoherent.turnstile"
+
+    @property
+    def turnstile_fifos(self) -> tuple[Path, Path]:
+        """That of what waits, and that of what goes."""
+        return Path(f"{self.turnstile}.waits"), Path(f"{self.turnstile}.goes")
+
     def cache(self, device: str) -> Path:
         """What the guest loads from and stores to in place of a device."""
         return self.memory / f"{self.host}.{device}"
@@ -195,9 +216,16 @@ class CacheFiles:
             words += [f"cache={self.cache(device.name)}", f"device={self.memory / device.name}"]
             words += [f"lines={lines_file(self.memory, device.name)}"]
         self.record.unlink(missing_ok=True)
-        if memory.record:
+        if memory.gate == RECORD:
             sparse_file(self.record, 0)
             words.append(f"record={self.record}")
+        for path in (self.turnstile, *self.turnstile_fifos):
+            path.unlink(missing_ok=True)
+        if memory.gate == TURNSTILE:
+            sparse_file(self.turnstile, _HELD_BYTES)
+            for path in self.turnstile_fifos:
+                os.mkfifo(path, 0o600)
+            words.append(f"turnstile={self.turnstile}")
         self.reason.unlink(missing_ok=True)
         self.counters.unlink(missing_ok=True)
         sparse_file(self.counters, _SHARED_FILE_BYTES)

@@ -33,10 +33,11 @@ def test_kinds() -> None:
     ):
         memory = Memory.parse(text)
         assert not memory.coherent and memory.policy == policy
-        assert Memory.parse(str(memory)) == memory and not memory.record
-    recorded = Memory.parse("noncoherent:strict,record,seed=7")
-    assert recorded == Memory("strict,seed=7", record=True)
-    assert Memory.parse(str(recorded)) == recorded
+        assert Memory.parse(str(memory)) == memory and not memory.gate
+    for gate in ("record", "turnstile"):
+        watched = Memory.parse(f"noncoherent:strict,{gate},seed=7,shuffle")
+        assert watched == Memory("strict,seed=7,shuffle", gate)
+        assert Memory.parse(str(watched)) == watched
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_kinds() -> None:
         "", "incoherent", "coherent:strict", "noncoherent:", "noncoherent:seed=1",
         "noncoherent:strict,", "noncoherent:strict,evict=1025", "noncoherent:strict,capacity=0",
         "noncoherent:record", "noncoherent:strict\nx=y", "noncoherent:strict,seed=-1",
-        "noncoherent:strict,seed=99999999999999999999",
+        "noncoherent:strict,seed=99999999999999999999", "noncoherent:strict,record,turnstile",
     ],
 )
 def test_what_is_not_one(text: str) -> None:
@@ -102,9 +103,12 @@ def test_caches_are_new_at_each_start(tmp_path: Path) -> None:
     told = files.configuration.read_text().splitlines()
     assert f"lines={lines_file(tmp_path / 'memory', 'mem0')}" in told
     assert not files.record.exists()
-    files.prepare(topology, Memory("strict", record=True))
+    files.prepare(topology, Memory("strict", coherence.RECORD))
     assert f"record={files.record}" in files.configuration.read_text().splitlines()
     assert files.record.stat().st_size == 0
+    files.prepare(topology, Memory("strict", coherence.TURNSTILE))
+    assert f"turnstile={files.turnstile}" in files.configuration.read_text().splitlines()
+    assert all(path.is_fifo() for path in files.turnstile_fifos) and not files.record.exists()
     assert told[0] == "policy=strict,seed=3" and told.count(f"device={tmp_path}/memory/mem1") == 1
 
 

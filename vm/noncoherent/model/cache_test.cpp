@@ -301,7 +301,7 @@ TEST(Strict, StoreAfterAFlushOfItsLine) {
 TEST(Strict, TwoProcessorsFlushOneLine) {
   Device device;
   Host host{device, "strict"};
-  Processor second(host.counters);
+  Processor second(host.counters, Policy{});
   host.store(0, 1);
   host.clwb(0);
   host.store(0, 2);
@@ -424,7 +424,7 @@ TEST(Torture, StoresBesideRefetches) {
   host.touch(0);
   std::atomic<uint64_t>& counter = *reinterpret_cast<std::atomic<uint64_t>*>(host.frames.data());
   std::jthread flusher([&](std::stop_token stop) {
-    Processor second(host.counters);
+    Processor second(host.counters, Policy{});
     while (!stop.stop_requested()) {
       second.clflushopt(host.cache, 0);
       second.full_fence();

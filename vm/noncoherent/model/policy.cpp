@@ -42,12 +42,14 @@ Policy parse_policy(std::string_view text) {
       policy.evictions = kUsualEvictions;
     } else if (word.starts_with("evict=")) {
       policy.evictions = static_cast<uint32_t>(number(text, word, 0, 1024));
+    } else if (word == "shuffle") {
+      policy.shuffle = true;
     } else if (word.starts_with("seed=")) {
       policy.seed = number(text, word, 0, UINT64_MAX);
     } else if (word.starts_with("capacity=")) {
       policy.capacity = number(text, word, 1, 1 << 20) * kMebi;
     } else {
-      refuse(text, word, "strict, lenient, seed=N, evict[=N], capacity=MEBIBYTES");
+      refuse(text, word, "strict, lenient, seed=N, evict[=N], shuffle, capacity=MEBIBYTES");
     }
   }
   return policy;
@@ -55,7 +57,8 @@ Policy parse_policy(std::string_view text) {
 
 std::string describe(const Policy& policy) {
   return std::string(policy.strict() ? "strict" : "lenient") +
-         ",evict=" + std::to_string(policy.evictions) + ",seed=" + std::to_string(policy.seed) +
+         ",evict=" + std::to_string(policy.evictions) + (policy.shuffle ? ",shuffle" : "") +
+         ",seed=" + std::to_string(policy.seed) +
          ",capacity=" + std::to_string(policy.capacity / kMebi);
 }
 

@@ -14,6 +14,7 @@ TEST(Policy, IsReadAndDescribed) {
   const std::string full = "strict,evict=32,seed=18446744073709551615,capacity=2";
   EXPECT_EQ(describe(parse_policy(full)), full);
   EXPECT_EQ(parse_policy("strict,evict").evictions, 64u);
+  EXPECT_EQ(describe(parse_policy("strict,shuffle")), "strict,evict=0,shuffle,seed=1,capacity=64");
 }
 
 TEST(Policy, SaysWhatIsWrongAndWhatIsAllowed) {

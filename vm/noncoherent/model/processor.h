@@ -16,7 +16,7 @@ namespace noncoherent {
 // Thread safety: all functions may be called at once.
 class Processor {
  public:
-  explicit Processor(Counters& counters) : counters_(counters) {}
+  Processor(Counters& counters, const Policy& policy) : counters_(counters), policy_(policy) {}
 
   void clwb(Cache& cache, uint64_t line) { add(cache, line, cache.write_back(line)); }
   void clflushopt(Cache& cache, uint64_t line) { add(cache, line, cache.invalidate(line, false)); }
@@ -47,8 +47,10 @@ class Processor {
 
   void add(Cache& cache, uint64_t line, bool left);
   void fence(bool loads);
+  void shuffle_locked();
 
   Counters& counters_;
+  const Policy policy_;
   mutable std::mutex mutex_;  // before those of caches
   std::vector<Place> owed_;
 };

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <string>
+
 #include "model/testing.h"
 
 namespace noncoherent {
@@ -33,11 +36,41 @@ TEST(Processor, WaitsOnlyForWhatAFenceCompletes) {
 TEST(Processor, OthersFenceDoesNotHelp) {
   Device device;
   Host host{device, "strict"}, reader{device, "strict"};
-  Processor second(host.counters);
+  Processor second(host.counters, Policy{});
   host.store(0, 1);
   host.clwb(0);
   second.full_fence();
   EXPECT_EQ(reader.load(0), 0u);
+}
+
+// The lines that reach the device, in order.
+class Order final : public Gate {
+ public:
+  void commit(const Commit& commit, DirtyLines&) override {
+    seen += static_cast<char>('a' + commit.line);
+  }
+  void fetch(unsigned, uint64_t, unsigned) override {}
+
+  std::string seen;
+};
+
+// Flushes between two fences are in no order, those of different fences are.
+TEST(Processor, ShufflesWhatOneFenceCompletes) {
+  std::set<std::string> seen;
+  for (int seed = 0; seed < 50; ++seed) {
+    Device device;
+    Order order;
+    Host host{device, "strict,shuffle,seed=" + std::to_string(seed), &order};
+    for (const uint64_t first : {0, 2}) {
+      for (const uint64_t line : {first, first + 1}) {
+        host.store(line * kLineSize, 1);
+        host.clwb(line * kLineSize);
+      }
+      host.sfence();
+    }
+    seen.insert(order.seen);
+  }
+  EXPECT_EQ(seen, (std::set<std::string>{"abcd", "bacd", "abdc", "badc"}));
 }
 
 // Memory is bounded: of very many flushes the first are completed, and counted.

@@ -60,7 +60,8 @@ struct Device {
 // A host with one processor; offsets are bytes of the device.
 struct Host {
   Host(Device& device, std::string_view policy, Gate* gate = nullptr)
-      : cache(0, device.shared, frames, parse_policy(policy), counters, gate) {}
+      : cache(0, device.shared, frames, parse_policy(policy), counters, gate),
+        processor(counters, parse_policy(policy)) {}
 
   void touch(uint64_t offset) {
     if (!frames.present.contains(offset / kPageSize)) cache.fill(offset / kPageSize);
@@ -92,7 +93,7 @@ struct Host {
   MemoryFrames frames{kDeviceSize};
   Counters counters;
   Cache cache;
-  Processor processor{counters};
+  Processor processor;
 };
 
 }  // namespace noncoherent::testing

@@ -30,6 +30,8 @@ Configuration Configuration::parse(std::string_view text) {
       found.reason = value;
     } else if (key == "record") {
       found.record = value;
+    } else if (key == "turnstile") {
+      found.turnstile = value;
     } else if (key == "cache") {
       caches.push_back(value);
     } else if (key == "device") {
@@ -53,6 +55,9 @@ Configuration Configuration::parse(std::string_view text) {
                                     std::to_string(devices.size()));
       }
     }
+  }
+  if (!found.record.empty() && !found.turnstile.empty()) {
+    throw std::invalid_argument("record= and turnstile= exclude each other");
   }
   if (found.windows.all().empty() || found.counters.empty() || found.reason.empty()) {
     throw std::invalid_argument("windows=, counters= and reason= are needed");

@@ -19,14 +19,15 @@ struct DeviceFiles {
 
 // A text of lines KEY=VALUE, each key once but those of devices, which come for each in turn:
 //   policy=strict,seed=7   windows=0x110000000:0x100000000:0:0   counters=PATH   reason=PATH
-//   record=PATH
+//   record=PATH or turnstile=PATH
 //   cache=PATH   device=PATH   lines=PATH
 struct Configuration {
   Policy policy;
   Windows windows;
-  std::string counters;  // a file of the size of Counters or more
-  std::string reason;    // where it is written why the guest was ended
-  std::string record;    // an empty file for Recorder; none without
+  std::string counters;   // a file of the size of Counters or more
+  std::string reason;     // where it is written why the guest was ended
+  std::string record;     // an empty file for Recorder; none without
+  std::string turnstile;  // the file of a Turnstile; none without
   std::vector<DeviceFiles> devices;
 
   // Throws std::invalid_argument with what is wrong.

@@ -21,6 +21,7 @@ TEST(Configuration, IsRead) {
   EXPECT_EQ(found.windows.all().size(), 2u);
   EXPECT_TRUE(found.record.empty());
   EXPECT_EQ(Configuration::parse(kGood + std::string("record=/t\n")).record, "/t");
+  EXPECT_EQ(Configuration::parse(kGood + std::string("turnstile=/t\n")).turnstile, "/t");
 }
 
 TEST(Configuration, SaysWhatIsWrong) {
@@ -28,7 +29,7 @@ TEST(Configuration, SaysWhatIsWrong) {
   for (const std::string& text :
        {std::string(), good + "x", good + "\n", good + "other=1\n", good + "cache=/p2\n",
         good.substr(0, good.find("cache=/p1")), good.substr(good.find("counters")),
-        std::string("policy=never\n") + good}) {
+        std::string("policy=never\n") + good, good + "record=/t\nturnstile=/t\n"}) {
     EXPECT_THROW(Configuration::parse(text), std::invalid_argument) << text;
   }
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,17 @@ class MappedFile {
   Descriptor file_;
   std::span<std::byte> bytes_;
 };
+
+// What a file holds from its start; zeroes are a T too. Throws std::invalid_argument, which calls
+// it `what`, if it is shorter.
+template <typename T>
+T& object_in(const MappedFile& file, const char* what) {
+  if (file.bytes().size() < sizeof(T)) {
+    throw std::invalid_argument(std::string(what) + ": " + std::to_string(file.bytes().size()) +
+                                " bytes, of " + std::to_string(sizeof(T)) + " or more");
+  }
+  return *reinterpret_cast<T*>(file.bytes().data());
+}
 
 // Throws std::system_error from errno.
 [[noreturn]] void fail(const std::string& what);

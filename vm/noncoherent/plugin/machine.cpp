@@ -9,17 +9,11 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "plugin/recorder.h"
+#include "plugin/turnstile.h"
+
 namespace noncoherent {
 namespace {
-
-template <typename T>
-T& object_in(const MappedFile& file, const char* what) {
-  if (file.bytes().size() < sizeof(T)) {
-    throw std::invalid_argument(std::string(what) + ": " + std::to_string(file.bytes().size()) +
-                                " bytes, of " + std::to_string(sizeof(T)) + " or more");
-  }
-  return *reinterpret_cast<T*>(file.bytes().data());  // zeroes are its first state
-}
 
 LineLocks& ready_locks(const MappedFile& file) {
   auto& locks = object_in<LineLocks>(file, "locks of lines");
@@ -49,11 +43,13 @@ Machine::Machine(const Configuration& configuration, unsigned processors)
       windows_(configuration.windows),
       counters_file_(configuration.counters),
       counters_(object_in<Counters>(counters_file_, "counters")) {
-  if (!configuration.record.empty()) recorder_ = std::make_unique<Recorder>(configuration.record);
+  if (!configuration.record.empty()) gate_ = std::make_unique<Recorder>(configuration.record);
+  if (!configuration.turnstile.empty())
+    gate_ = std::make_unique<Turnstile>(configuration.turnstile);
   for (unsigned i = 0; i < configuration.devices.size(); ++i) {
     devices_.push_back(std::make_unique<Device>(configuration.devices[i], i));
   }
-  for (unsigned i = 0; i < processors; ++i) processors_.emplace_back(counters_);
+  for (unsigned i = 0; i < processors; ++i) processors_.emplace_back(counters_, policy_);
 }
 
 void Machine::start() {
@@ -64,7 +60,7 @@ void Machine::start() {
     if (status.st_blocks != 0) throw std::runtime_error("QEMU has used a device before the guest");
     device->frames = std::make_unique<GuestFrames>(faults_, device->cache_file, mapping);
     device->cache = std::make_unique<Cache>(device->number, device->shared, *device->frames,
-                                            policy_, counters_, recorder_.get());
+                                            policy_, counters_, gate_.get());
     faults_.watch(mapping, device->cache_file.bytes().size(),
                   [cache = device->cache.get()](uint64_t page) { cache->fill(page); });
   }

@@ -13,7 +13,6 @@
 #include "model/processor.h"
 #include "plugin/configuration.h"
 #include "plugin/descriptor.h"
-#include "plugin/recorder.h"
 #include "plugin/unmapped_flushes.h"
 #include "plugin/user_faults.h"
 
@@ -77,7 +76,7 @@ class Machine {
   const Windows windows_;
   MappedFile counters_file_;
   Counters& counters_;
-  std::unique_ptr<Recorder> recorder_;  // null if nothing is to be recorded
+  std::unique_ptr<Gate> gate_;  // null if nobody watches
   std::vector<std::unique_ptr<Device>> devices_;
   std::deque<Processor> processors_;
 

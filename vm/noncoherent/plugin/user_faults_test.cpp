@@ -54,7 +54,7 @@ struct Guest {
   GuestFrames frames;
   Counters counters;
   Cache cache;
-  Processor processor{counters};
+  Processor processor{counters, Policy{}};
 };
 
 struct UserFaultsTest : ::testing::Test {

@@ -82,7 +82,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     seed = f"SEED={os.environ['SEED']} repeats what is chosen by chance"
-    left = [] if selection.of_all(config) else lab_tests.described()
+    # Of a part of the suite it is not known before the collection.
+    whole = config.args == ["vm"] and not selection.of_all(config)
+    left = lab_tests.described() if whole else []
     return [coherence.described(), seed, *left]
 
 

@@ -82,9 +82,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     seed = f"SEED={os.environ['SEED']} repeats what is chosen by chance"
-    # Of a part of the suite it is not known before the collection.
-    whole = config.args == ["vm"] and not selection.of_all(config)
-    left = lab_tests.described() if whole else []
+    left = lab_tests.described() if lab_tests.left_out(config) else []
     return [coherence.described(), seed, *left]
 
 
@@ -107,7 +105,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.option.covered:
         config.stash[_COVERED] = covered.table(rest, covered.choose(rest))
     if not selection.of_all(config):
-        rest = lab_tests.not_again(covered.choose(rest))
+        rest = covered.choose(rest)
+    if lab_tests.left_out(config):
+        rest = lab_tests.not_again(rest)
     order: dict[object, int] = {}
     for item in rest:
         order.setdefault(shapes_of[item], len(order))

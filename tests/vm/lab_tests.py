@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from famlab_vm import Artifacts
-from support import paths, repeat
+from support import paths, repeat, selection
 
 MARK = "of_the_lab"
 _PASSED = paths.BUILD / "lab-tests.passed"
@@ -62,6 +62,11 @@ def passed() -> frozenset[str]:
     except (OSError, ValueError):
         return frozenset()
     return frozenset(tests) if lab == this else frozenset()
+
+
+def left_out(config: pytest.Config) -> bool:
+    """Whether they are: who names a file of tests, or tests, wants these."""
+    return config.args == ["vm"] and not selection.of_all(config)
 
 
 def not_again(items: Sequence[pytest.Item]) -> list[pytest.Item]:

@@ -11,6 +11,7 @@ from famlab_vm.accelerator import choose_accelerator
 from famlab_vm.coherence import COHERENT, Memory, check_possible
 from famlab_vm.errors import PrerequisiteMissing
 from famlab_vm.paths import Artifacts
+from support.skips import missing_feature
 
 _BEST = "noncoherent"
 
@@ -40,6 +41,14 @@ def limit() -> str:
         return str(error)
     usage = subprocess.run([artifacts.qemu, "--help"], capture_output=True, text=True, check=False)
     return "" if "-plugin" in usage.stdout else f"{artifacts.qemu} takes no plugins"
+
+
+def require_caches() -> Memory:
+    """What is chosen; skips where hosts are coherent."""
+    memory = chosen()
+    if memory.coherent:
+        missing_feature("caches of their own", "MEMORY=noncoherent gives hosts such")
+    return memory
 
 
 def described() -> str:

@@ -24,7 +24,6 @@ from famfs_verbs import MEBI, Famfs, random_bytes
 from famlab_vm.coherence import RECORD, Memory
 from support import selection
 from support.media import DEFAULT_LOG_LENGTH, LOG_OFFSET, set_counters
-from support.skips import missing_feature
 from vm import coherence
 from vm.cluster import UUID_FILE, Cluster
 from vm.crash_judge import Judge, copy_of
@@ -111,19 +110,13 @@ OPERATIONS = {
 @pytest.fixture
 def scene(keeper: LabKeeper, shape: Shape) -> Iterator[Scene]:
     """In a lab of its own, which records."""
-    chosen = coherence.chosen()
-    if chosen.coherent:
-        missing_feature("caches of their own", "MEMORY=noncoherent gives hosts such")
-    keeper.drop()
-    lab = keeper.start(shape, memory=Memory(chosen.policy, RECORD))
-    try:
+    policy = coherence.require_caches().policy
+    with keeper.apart(shape, memory=Memory(policy, RECORD)) as lab:
         devices = [device.path for device in lab.devices()]
         master = Cluster(lab, devices[0]).make_and_mount().master
         master.mkdir("d")
         master.put("d/old", OLD)
         yield Scene(lab, master, devices)
-    finally:
-        keeper.end(lab)
 
 
 def choose(found: list[Lines], chance: random.Random) -> list[Lines]:

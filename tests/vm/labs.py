@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -173,6 +174,30 @@ class LabKeeper:
             host.has_booted()
         require_programs(started.hosts[0])
         return started
+
+    @contextmanager
+    def apart(
+        self,
+        shape: Shape,
+        *,
+        kernel: Path | None = None,
+        kernel_arguments: str = "",
+        clock_offsets: Mapping[str, int] | None = None,
+        memory: Memory | None = None,
+    ) -> Iterator[TestLab]:
+        """As start(), instead of the kept one; it ends with the block."""
+        self.drop()
+        started = self.start(
+            shape,
+            kernel=kernel,
+            kernel_arguments=kernel_arguments,
+            clock_offsets=clock_offsets,
+            memory=memory,
+        )
+        try:
+            yield started
+        finally:
+            self.end(started)
 
     def end(self, started: TestLab) -> None:
         court.dismiss(started.hosts)

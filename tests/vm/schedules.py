@@ -13,17 +13,17 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from famlab_vm.coherence import TURNSTILE, Memory
 from famlab_vm.schedule import Command, Outcome, Place, Schedule
-from famlab_vm.turns import Kind, Turn, Turnstile
+from famlab_vm.turns import Kind, Turn, turnstiles_of
 from support import paths, selection
 from support.media import DEFAULT_LOG_LENGTH, LOG_OFFSET
-from support.skips import missing_feature
 from vm import coherence
 from vm.cluster import MOUNT_POINT
+from vm.crash_states import LINE
 from vm.labs import LabKeeper, TestLab
 from vm.shapes import Shape
 
@@ -33,7 +33,6 @@ pytestmark = [
 ]
 
 MOST_ORDERS = selection.amount(1 << 30, 60)
-LINE = 64
 # Superblock and log are below this line.
 LINES = (LOG_OFFSET + DEFAULT_LOG_LENGTH) // LINE
 
@@ -88,18 +87,28 @@ def mounted(device: str) -> list[Command]:
     ]
 
 
-def schedule_of(
-    pair: Pair, place: Place, device: str, number: int, turns: tuple[Turn, ...] = ()
-) -> Schedule:
-    """The pair on what so many plays before it have left; without turns, one after the other."""
+def in_play(number: int, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Words of a pair, with the name that is this play's own."""
+    return tuple(word.replace("{}", f"{MOUNT_POINT}/n{number}") for word in words)
 
-    def on(host: str, words: tuple[str, ...], play: int = number, **allowed: object) -> Command:
-        argv = tuple(word.replace("{}", f"{MOUNT_POINT}/n{play}") for word in words)
-        return Command(host, argv, **allowed)  # type: ignore[arg-type]
+
+def before_play(pair: Pair, device: str, number: int) -> list[Command]:
+    """What leaves a file system as so many plays do."""
+    made = [Command(MASTER, in_play(play, pair.master)) for play in range(number)]
+    return [*mounted(device), *made]
+
+
+def schedule_of(
+    pair: Pair, place: Place, number: int, turns: tuple[Turn, ...] = ()
+) -> Schedule:
+    """A play of the pair where it is prepared; without turns, one after the other."""
+
+    def on(host: str, words: tuple[str, ...], **allowed: object) -> Command:
+        return Command(host, in_play(number, words), **allowed)  # type: ignore[arg-type]
 
     return Schedule(
         place,
-        prepare=[*mounted(device), *(on(MASTER, pair.master, play) for play in range(number))],
+        prepare=(),
         together=(on(MASTER, pair.master), on(CLIENT, pair.client, statuses=pair.client_may)),
         turns=turns,
         held={MASTER: int(Kind.COMMITS), CLIENT: int(Kind.FETCHES)},
@@ -136,22 +145,21 @@ def parts(commits: int, fetches: int) -> list[Order]:
 def choose(commits: int, fetches: int) -> tuple[list[Order], int]:
     """All of the first kind and, by SEED, of the second; and how many there are."""
     first, rest = whole(commits), parts(commits, fetches)
+    count = len(first) + len(rest)
     room = max(0, MOST_ORDERS - len(first))
     if len(rest) > room:
         chance = random.Random(int(os.environ["SEED"]))
         rest = [rest[index] for index in sorted(chance.sample(range(len(rest)), room))]
-    return [*first, *rest], len(first) + len(parts(commits, fetches))
+    return [*first, *rest], count
 
 
 @pytest.fixture
 def lab_of_turns(keeper: LabKeeper, shape: Shape) -> Iterator[TestLab]:
     """Of its own, in which passages can be held."""
-    if coherence.chosen().coherent:
-        missing_feature("caches of their own", "MEMORY=noncoherent gives hosts such")
-    keeper.drop()
-    lab = keeper.start(shape, memory=Memory(f"{SHUFFLE},seed={os.environ['SEED']}", TURNSTILE))
-    yield lab
-    keeper.end(lab)
+    coherence.require_caches()
+    memory = Memory(f"{SHUFFLE},seed={os.environ['SEED']}", TURNSTILE)
+    with keeper.apart(shape, memory=memory) as lab:
+        yield lab
 
 
 @pytest.mark.parametrize("pair", list(PAIRS))
@@ -172,27 +180,26 @@ def test_at_once(
     memory = lab.hosts[0].guest.description.coherence
     place = Place(shape.hosts, shape.topology, shape.dax, str(memory))
     device = lab.devices()[0].path
-    turnstiles = {
-        name: Turnstile(host.guest.description.cache_files) for name, host in hosts.items()
-    }
-    first = schedule_of(PAIRS[pair], place, device, 0)
-    first.make_ready(run)
-    alone = first.play(run, turnstiles)
-    assert not alone.complaints
-    commits, fetches = alone.passed[MASTER], alone.passed[CLIENT]
-    chosen, count = choose(commits, fetches)
-    record_property(
-        "seen", f"{commits} commits, {fetches} fetches, {count} orders, {len(chosen)} played"
-    )
-    for number, turns in enumerate(chosen, 1):
-        schedule = schedule_of(PAIRS[pair], place, device, number, turns)
-        played = schedule.play(run, turnstiles)
-        if played.complaints:
-            folder = paths.results_directory() / paths.folder_name(request.node.nodeid)
-            path = folder / "schedule.json"
-            schedule.save(path)
-            complaints = "\n".join(played.complaints)
-            raise AssertionError(f"{complaints}\nin the order of vm/famlab replay {path}")
+    files = {name: host.guest.description.cache_files for name, host in hosts.items()}
+    with turnstiles_of(files) as turnstiles:
+        first = schedule_of(PAIRS[pair], place, 0)
+        replace(first, prepare=before_play(PAIRS[pair], device, 0)).make_ready(run)
+        alone = first.play(run, turnstiles)
+        assert not alone.complaints
+        commits, fetches = alone.passed[MASTER], alone.passed[CLIENT]
+        chosen, count = choose(commits, fetches)
+        record_property(
+            "seen", f"{commits} commits, {fetches} fetches, {count} orders, {len(chosen)} played"
+        )
+        for number, turns in enumerate(chosen, 1):
+            schedule = schedule_of(PAIRS[pair], place, number, turns)
+            played = schedule.play(run, turnstiles)
+            if played.complaints:
+                folder = paths.results_directory() / paths.folder_name(request.node.nodeid)
+                path = folder / "schedule.json"
+                replace(schedule, prepare=before_play(PAIRS[pair], device, number)).save(path)
+                complaints = "\n".join(played.complaints)
+                raise AssertionError(f"{complaints}\nin the order of vm/famlab replay {path}")
     hosts[MASTER].run(["famfs", "fsck", MOUNT_POINT])
     for name in hosts:
         hosts[name].run(["famfs", "umount", MOUNT_POINT])

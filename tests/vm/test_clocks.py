@@ -21,10 +21,9 @@ CONTENT = random_bytes(100_001, 1)
 @pytest.fixture(scope="module")
 def apart(keeper: LabKeeper) -> Iterator[TestLab]:
     """Three hosts: one a year ahead of the master, one a year behind."""
-    keeper.drop()
-    lab = keeper.start(Shape(hosts=3), clock_offsets={"host1": YEAR, "host2": -YEAR})
-    yield lab
-    keeper.end(lab)
+    offsets = {"host1": YEAR, "host2": -YEAR}
+    with keeper.apart(Shape(hosts=3), clock_offsets=offsets) as lab:
+        yield lab
 
 
 @pytest.fixture

@@ -93,12 +93,8 @@ def test_every_group_is_run(lab: TestLab, shape: Shape, method: str) -> None:
 
 def test_unit_tests_of_the_kernel_pass(keeper: LabKeeper) -> None:
     """Told to, the kernel runs the unit tests of the maps when it boots, and all pass."""
-    keeper.drop()
-    lab = keeper.start(Shape(hosts=1), kernel_arguments="kunit.enable=1")
-    try:
+    with keeper.apart(Shape(hosts=1), kernel_arguments="kunit.enable=1") as lab:
         log = lab.hosts[0].guest.dmesg()
-    finally:
-        keeper.end(lab)
     if "fuse_dax_map" not in log:
         missing_feature("kunit", "the kernel has no CONFIG_FUSE_DAX_KUNIT_TEST")
     suites = re.findall(r"\] *(not ok|ok) \d+ fuse_dax_map\b", log)

@@ -40,10 +40,8 @@ def policy(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def litmus_lab(keeper: LabKeeper, policy: str) -> Iterator[TestLab]:
     """Two hosts of that policy, whatever MEMORY says."""
-    keeper.drop()
-    lab = keeper.start(Shape(), memory=Memory(f"{policy},seed=1"))
-    yield lab
-    keeper.end(lab)
+    with keeper.apart(Shape(), memory=Memory(f"{policy},seed=1")) as lab:
+        yield lab
 
 
 def run_once(lab: TestLab, phases: list[Phase], offset: int) -> str:

@@ -169,9 +169,7 @@ def test_a_kernel_without_the_methods(keeper: LabKeeper) -> None:
     """The daemon serves and says why; a forced method names what the kernel lacks, and so do the
     tools where the driver allows nothing else."""
     kernel = kernel_of_flavor("nomap")
-    keeper.drop()
-    lab = keeper.start(Shape(hosts=1, dax="fsdev_dax"), kernel=kernel)
-    try:
+    with keeper.apart(Shape(hosts=1, dax="fsdev_dax"), kernel=kernel) as lab:
         host = lab.hosts[0]
         devices = lab.devices()
         famfs = famfs_on(lab, devices)
@@ -193,5 +191,3 @@ def test_a_kernel_without_the_methods(keeper: LabKeeper) -> None:
         assert "method: daemon-served" in famfs.famfs("getmap", famfs.path("file")).text
         famfs.umount()
         assert driver_of(host, devices[0]) == "fsdev_dax"
-    finally:
-        keeper.end(lab)

@@ -50,8 +50,8 @@ _GATES = (RECORD, TURNSTILE)
 _WORD = re.compile(
     r"seed=(\d{1,19})|evict(?:=(\d{1,4}))?|shuffle|capacity=([1-9]\d{0,5})|" + "|".join(_GATES)
 )
-# Of the file in which another program says what is held (vm/noncoherent/plugin/turnstile.h).
-_HELD_BYTES = 16
+# As struct Held of vm/noncoherent/plugin/turnstile.h has it: kinds, unused, lines.
+HELD = struct.Struct("<IIQ")
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class CacheFiles:
         for path in (self.turnstile, *self.turnstile_fifos):
             path.unlink(missing_ok=True)
         if memory.gate == TURNSTILE:
-            sparse_file(self.turnstile, _HELD_BYTES)
+            sparse_file(self.turnstile, HELD.size)
             for path in self.turnstile_fifos:
                 os.mkfifo(path, 0o600)
             words.append(f"turnstile={self.turnstile}")

@@ -17,7 +17,7 @@ from famlab_vm.separate import in_child
 from famlab_vm.state import lab_directory
 from famlab_vm.terminal import show
 from famlab_vm.topology import Topology
-from famlab_vm.turns import Turnstile
+from famlab_vm.turns import turnstiles_of
 
 # Of each command, in seconds.
 _TIMEOUT = 120.0
@@ -66,10 +66,8 @@ def _play(schedule: Schedule, args: argparse.Namespace, progress: Progress) -> l
                 return hosts[host].run(argv, timeout=_TIMEOUT)
 
             schedule.make_ready(run)
-            turnstiles = {
-                name: stack.enter_context(Turnstile(host.description.cache_files))
-                for name, host in hosts.items()
-            }
-            return schedule.play(run, turnstiles).complaints
+            files = {name: host.description.cache_files for name, host in hosts.items()}
+            with turnstiles_of(files) as turnstiles:
+                return schedule.play(run, turnstiles).complaints
         finally:
             lab.down()

@@ -16,19 +16,18 @@ import os
 import select
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from famlab_vm.coherence import CacheFiles
+from famlab_vm.coherence import HELD, CacheFiles
 from famlab_vm.errors import LabStateError
 
 Result = TypeVar("Result")
 
-_HELD = struct.Struct("<IIQ")
 _PASSAGE = struct.Struct("<IIQQ")
 _GO = b"x"
 
@@ -69,7 +68,7 @@ class Turnstile:
         with ExitStack() as made:
             descriptor = os.open(files.turnstile, os.O_RDWR | os.O_CLOEXEC)
             made.callback(os.close, descriptor)
-            self._held = mmap.mmap(descriptor, _HELD.size)
+            self._held = mmap.mmap(descriptor, HELD.size)
             waits, goes = files.turnstile_fifos
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
             self._waits = os.open(waits, flags)
@@ -99,8 +98,8 @@ class Turnstile:
                     pass
             except BlockingIOError:
                 pass
-        _HELD.pack_into(self._held, 0, 0, 0, lines)
-        _HELD.pack_into(self._held, 0, kinds, 0, lines)
+        HELD.pack_into(self._held, 0, 0, 0, lines)
+        HELD.pack_into(self._held, 0, kinds, 0, lines)
 
     def next(self) -> Passage:
         """What waits. Raises BlockingIOError if nothing does."""
@@ -113,9 +112,16 @@ class Turnstile:
 
     def free(self) -> None:
         """Nothing waits any longer."""
-        _HELD.pack_into(self._held, 0, 0, 0, 0)
+        HELD.pack_into(self._held, 0, 0, 0, 0)
         # One for what waits, and one for what saw that it is held and comes to wait now.
         os.write(self._goes, _GO * 2)
+
+
+@contextmanager
+def turnstiles_of(hosts: Mapping[str, CacheFiles]) -> Iterator[dict[str, Turnstile]]:
+    """Those of several running hosts, by their names. Raises OSError as Turnstile does."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(Turnstile(files)) for name, files in hosts.items()}
 
 
 @dataclass

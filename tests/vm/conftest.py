@@ -38,7 +38,7 @@ from vm.facts import facts
 from vm.labs import LabKeeper, TestLab, run_directory
 from vm.mapping import DAEMON_SERVED, METHODS, OWN_CHOICE, Probe, of_its_own, standing
 from vm.patience import PATIENCE
-from vm.shapes import Shape, shapes
+from vm.shapes import Shape, driver_in, lab_in, shapes
 
 _COVERED = pytest.StashKey[str]()
 
@@ -110,10 +110,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         rest = lab_tests.not_again(rest)
     order: dict[object, int] = {}
     for item in rest:
-        order.setdefault(shapes_of[item], len(order))
+        order.setdefault(lab_in(item.nodeid), len(order))
     rest.sort(
         key=lambda item: (
-            order[shapes_of[item]],
+            order[lab_in(item.nodeid)],
+            driver_in(item.nodeid),
             covered.place(item).get("method", ""),
             not shares_mount(item),
         )

@@ -107,10 +107,16 @@ class LabHost:
         self._use().push(local, remote, timeout=60 * PATIENCE)
 
     def devices(self) -> list[DaxDevice]:
-        """The dax devices that it found when it booted."""
+        """Its dax devices; asked once."""
         if not self._devices:
             self._devices = self._use().dax_devices()
         return self._devices
+
+    def has_changed_driver(self, dax: str) -> None:
+        """Its dax devices have another driver than they had."""
+        history.note(self.name, "driver", dax)
+        self._used = True
+        self._devices = []
 
     def ensure_directory(self, path: str) -> None:
         """Makes a directory of the guest's own memory, which lasts until it boots again."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labs for the tests, kept from test to test.
 
-A boot takes seconds, so the tests of one shape come one after the other and share the lab; it is
-started anew when a test has failed or a host has come to harm.
+A boot takes seconds, so the tests of one shape come one after the other and share the lab, which
+changes the driver of its devices for those that want the other one; it is started anew when a test
+has failed or a host has come to harm.
 """
 
 from __future__ import annotations
@@ -76,6 +77,18 @@ class TestLab:
         host.restarts()
         self.lab.restart(host.name)
         host.has_booted()
+
+    def take(self, shape: Shape) -> bool:
+        """Becomes a lab of this shape if no host has to boot for it; returns whether it is one."""
+        if self.shape.is_a_boot_from(shape):
+            return False
+        if shape != self.shape:
+            self.stand_down()
+            self.lab.change_dax_driver(shape.dax)
+            self.shape = shape
+            for host in self.hosts:
+                host.has_changed_driver(shape.dax)
+        return True
 
     def stand_down(self) -> None:
         """Unmounts what stays mounted from test to test."""
@@ -210,8 +223,8 @@ class LabKeeper:
         assert not left, f"lab {started.lab.name} left behind: {left}"
 
     def get(self, shape: Shape) -> TestLab:
-        """The kept lab if it has this shape, else a fresh one."""
-        if self._kept is not None and self._kept.shape != shape:
+        """The kept lab if it has this shape or can take it, else a fresh one."""
+        if self._kept is not None and not self._kept.take(shape):
             self.drop()
         if self._kept is None:
             self._kept = self.start(shape)

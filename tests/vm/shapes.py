@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 TOPOLOGIES = ("one-device", "two-bridges", "interleave-2", "switch", "pmem")
@@ -26,16 +26,26 @@ class Shape:
         processors = f"-{self.cpus}cpus" if self.cpus > 1 else ""
         return f"{self.hosts}-{Path(self.topology).stem}-{self.dax}{processors}"
 
+    def is_a_boot_from(self, other: Shape) -> bool:
+        """Whether more than the driver of the devices differs."""
+        return replace(self, dax=other.dax) != other
+
 
 _IN_NODE_ID = re.compile(
-    rf"\[(?:.*-)?(\d+-[^\[\]]+-(?:{'|'.join(_DAX_MODES)})(?:-\d+cpus)?)(?:-.*)?\]$"
+    rf"\[(?:.*-)?(\d+-[^\[\]]+)-({'|'.join(_DAX_MODES)})(-\d+cpus)?(?:-.*)?\]$"
 )
 
 
-def shape_in(node_id: str) -> str:
-    """The shape that the id of a test names; empty if it has none."""
+def lab_in(node_id: str) -> str:
+    """The shape that the id of a test names, but for the driver; empty if it has none."""
     found = _IN_NODE_ID.search(node_id)
-    return found[1] if found else ""
+    return f"{found[1]}{found[3] or ''}" if found else ""
+
+
+def driver_in(node_id: str) -> str:
+    """The driver of its devices; empty if it has none."""
+    found = _IN_NODE_ID.search(node_id)
+    return found[2] if found else ""
 
 
 def chosen(variable: str) -> list[str]:

@@ -5,28 +5,48 @@ says which of the ways it failed in, with the evidence. A boot error is not a te
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from famlab_vm.errors import BootPanic, NoRegion
+from famlab_vm.errors import BootPanic, NoRegion, UsageError
 from famlab_vm.machine import DaxDevice
 from support.leaks import current
+from vm.host import LabHost
 from vm.labs import LabKeeper, TestLab
 from vm.mapping import METHODS, offers
 from vm.shapes import Shape
 
 
+def drivers(host: LabHost) -> set[str]:
+    """Of its dax devices: as they are listed, and as sysfs shows them."""
+    found = set()
+    for device in host.devices():
+        link = f"/sys/bus/dax/devices/{device.path.rpartition('/')[2]}/driver"
+        found |= {device.mode, host.run(["readlink", link]).text.strip().rpartition("/")[2]}
+    return found
+
+
 @pytest.mark.shapes(
     dax=("device_dax", "fsdev_dax"), topologies=("one-device", "two-bridges"), only=True
 )
-def test_dax_mode_is_the_one_asked_for(
-    lab: TestLab, devices: list[DaxDevice], shape: Shape
-) -> None:
+def test_dax_mode_is_the_one_asked_for(lab: TestLab, shape: Shape) -> None:
     """Init's report and the driver that sysfs shows are both the mode that was asked for."""
     for host in lab.hosts:
-        for device in host.devices():
-            assert device.mode == shape.dax
-            name = device.path.rpartition("/")[2]
-            driver = host.run(["readlink", f"/sys/bus/dax/devices/{name}/driver"]).stdout.decode()
-            assert driver.strip().rpartition("/")[2] == shape.dax
+        assert drivers(host) == {shape.dax}
+
+
+def test_driver_is_changed_without_a_boot(lab: TestLab, shape: Shape) -> None:
+    """Every host has it at once, and still when it has booted again."""
+    here, there = lab.hosts
+    boots = here.guest.console_offset()
+    for dax in ("fsdev_dax", "device_dax"):
+        assert lab.take(replace(shape, dax=dax))
+        assert drivers(here) == drivers(there) == {dax}
+        lab.restart(there)
+        assert drivers(there) == {dax}
+    assert "Linux version" not in here.guest.console_text(boots)
+    with pytest.raises(UsageError, match="found 'dax_kmem'"):
+        lab.lab.change_dax_driver("dax_kmem")
 
 
 @pytest.mark.shapes(dax=("fsdev_dax",))

@@ -85,8 +85,7 @@ class Lab:
         offsets = check_clock_offsets(clock_offsets or {}, hosts)
         if cpus is not None:
             topology = topology.with_cpus(cpus)
-        if dax not in DAX_MODES:
-            raise UsageError(f"dax: found {dax!r}; allowed: {', '.join(DAX_MODES)}")
+        _check_dax_driver(dax)
         directory = lab_directory(name)
         artifacts = artifacts or Artifacts.find()
         # Another libvirt has a user of its own for its guests.
@@ -185,6 +184,19 @@ class Lab:
         machine = self.host(name)
         machine.restart(self._script(machine, fresh=False), timeout)
 
+    def change_dax_driver(self, dax: str) -> None:
+        """Give the dax devices of all hosts, which nothing may use, to another driver.
+
+        Takes a tenth of what a boot does. Hosts that are started again have it too. Raises
+        UsageError, CommandFailed (no such driver, or a device is in use).
+        """
+        _check_dax_driver(dax)
+        self.state.dax = dax
+        self._in_parallel(
+            lambda machine: machine.change_dax_driver(self.state.guest(machine.name)), keep=True
+        )
+        self.state.save()
+
     def _script(self, machine: Machine, fresh: bool) -> BootScript:
         return boot_script(self.state.workload, machine.name, len(self._machines), fresh)
 
@@ -248,6 +260,11 @@ class Lab:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_dax_driver(dax: str) -> None:
+    if dax not in DAX_MODES:
+        raise UsageError(f"dax: found {dax!r}; allowed: {', '.join(DAX_MODES)}")
 
 
 def _cause(failed: list[Future[None]]) -> BaseException:

@@ -532,6 +532,14 @@ class Machine:
         """Return the guest's dax devices, in the order that is equal on all guests."""
         return parse_dax_devices(self.run(["cat", "/run/famlab/dax"], check=True).text)
 
+    def change_dax_driver(self, description: GuestDescription) -> None:
+        """Give all dax devices, which nothing may use, to the driver of `description`.
+
+        The next boot is with that description too. Raises CommandFailed with the guest's reason.
+        """
+        self.run(["/usr/lib/famlab/change-driver", description.dax], check=True, timeout=60)
+        self.description = description
+
     def dmesg(self) -> str:
         """Return the guest kernel's log."""
         return self.run(["dmesg"], check=True, timeout=60).stdout.decode(errors="replace")

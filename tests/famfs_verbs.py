@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from support import features, programs
-from support.evidence import court
+from support.evidence import observer
 from support.machine import Machine, Outcome
 
 MEBI = 1 << 20
@@ -121,7 +121,7 @@ class Famfs:
 
     def _umount(self, condition: str, check: bool) -> None:
         self._require_whole()
-        court.hear(self.machine)  # the daemon takes its log along
+        observer.collect_from(self.machine)  # the daemon takes its log along
         known = features.has(self.machine.ask, "umount")
         script = condition + ('exec famfs umount "$1"' if known else UMOUNT)
         self.run("sh", "-c", script, "sh", self.mount_point, programs.daemon(), check=check)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from famfs_verbs import MEBI, Famfs
-from support.evidence import court
+from support.evidence import observer
 from support.machine import LocalHost
 
 DEVICE_SIZE = 4096 * MEBI
@@ -29,7 +29,7 @@ class Cluster:
     def add(self, name: str) -> Famfs:
         """One more host with an identity of its own."""
         machine = LocalHost(name, self._directory / name)
-        court.call(machine)
+        observer.add(machine)
         host = Famfs(machine, str(self._device), str(machine.mount_point), self._options)
         self.machines.append(machine)
         self.hosts.append(host)
@@ -48,7 +48,7 @@ class Cluster:
             mounted = machine.mount_point.is_mount() if _answers(machine.mount_point) else True
             if mounted:
                 host.umount()
-            court.dismiss([machine])
+            observer.remove([machine])
 
 
 def _answers(path: Path) -> bool:

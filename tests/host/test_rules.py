@@ -148,19 +148,19 @@ def test_what_a_test_leaves_fails_it(sub_run: SubRun) -> None:
 
 WITNESS = """
     import pytest
-    from support.evidence import Testimony, court
+    from support.evidence import NewLogs, observer
 
     class Host:
         name = "host7"
         said = []
 
-        def testify(self):
+        def new_logs(self):
             said, Host.said = Host.said, []
-            return Testimony(**dict(said))
+            return NewLogs(**dict(said))
 
     @pytest.fixture(scope="session", autouse=True)
     def host():
-        court.call(Host())
+        observer.add(Host())
 
     def test_quiet():
         pass

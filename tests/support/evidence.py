@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder that each test leaves: logs of its hosts, what was run where, and how to run it again.
 
-A host (a guest of the lab, or a simulated host on this machine) takes part by being a `Witness`.
-The plug-in asks every witness after each test for what its logs gained meanwhile, writes that into
+A host (a guest of the lab, or a simulated host on this machine) takes part by being an
+`ObservedHost`. The plug-in asks each after a test for what its logs gained, writes that into
 the test's folder, and lets the test fail for kernel complaints and daemon error lines.
 """
 
@@ -21,7 +21,7 @@ from support import history, repro, timeline, troubles
 
 
 @dataclass
-class Testimony:
+class NewLogs:
     """What one host's logs gained since it was last asked."""
 
     console: str = ""
@@ -36,20 +36,20 @@ class Testimony:
     death: str = ""
 
 
-class Witness(Protocol):
+class ObservedHost(Protocol):
     """A host that has logs.
 
     It may also have `how_to_enter() -> str`, the command that gives a person a shell on it, and
     `stacks() -> str`: where everything on it is just now, as something hangs. That is asked after
-    testify(), must not raise, and may harm the host. With `glance() -> Testimony` it says what can
-    be known without asking it anything, if nothing was done with it since testify().
+    new_logs(), must not raise, and may harm the host. With `new_logs_if_used() -> NewLogs` it says
+    what can be known without asking it, if nothing was done with it since new_logs().
     """
 
     @property
     def name(self) -> str:
         ...
 
-    def testify(self) -> Testimony:
+    def new_logs(self) -> NewLogs:
         """What was logged since the last call; must not raise for a host that is down."""
         ...
 
@@ -84,42 +84,42 @@ class Folder:
             with (self.path / name).open("a") as file:
                 file.write(text if text.endswith("\n") else text + "\n")
 
-    def take(self, witness: Witness, glance: bool = False) -> list[str]:
+    def take(self, host: ObservedHost, if_used: bool = False) -> list[str]:
         """Stores what a host has logged since; returns what the test must answer for."""
         asked = time.monotonic()
-        said = (getattr(witness, "glance", witness.testify) if glance else witness.testify)()
-        history.clock_seen(witness.name, said.uptime, said.wall, asked)
+        logs = (getattr(host, "new_logs_if_used", host.new_logs) if if_used else host.new_logs)()
+        history.clock_seen(host.name, logs.uptime, logs.wall, asked)
         # A guest that cannot be asked has a console still.
-        history.kernel(witness.name, said.kernel_log or said.console)
-        history.daemon(witness.name, said.daemon_log)
-        self.append(f"{witness.name}.console.log", said.console)
-        self.append(f"{witness.name}.dmesg.log", said.kernel_log)
-        self.append(f"{witness.name}.famfsd.log", said.daemon_log)
-        self.append(f"{witness.name}.caches.log", said.caches)
+        history.kernel(host.name, logs.kernel_log or logs.console)
+        history.daemon(host.name, logs.daemon_log)
+        self.append(f"{host.name}.console.log", logs.console)
+        self.append(f"{host.name}.dmesg.log", logs.kernel_log)
+        self.append(f"{host.name}.famfsd.log", logs.daemon_log)
+        self.append(f"{host.name}.caches.log", logs.caches)
         complaints = []
-        if said.death:
-            history.fault(witness.name, "found dead", said.death)
-            complaints.append(f"{witness.name}: {said.death}")
+        if logs.death:
+            history.fault(host.name, "found dead", logs.death)
+            complaints.append(f"{host.name}: {logs.death}")
         expected = [
-            pattern for host, pattern in self.kernel_trouble_expected if host == witness.name
+            pattern for name, pattern in self.kernel_trouble_expected if name == host.name
         ]
         # The same line is often in both logs.
-        lines = troubles.in_kernel_log(said.kernel_log, expected) or troubles.in_kernel_log(
-            said.console, expected
+        lines = troubles.in_kernel_log(logs.kernel_log, expected) or troubles.in_kernel_log(
+            logs.console, expected
         )
-        complaints += [f"{witness.name}: kernel: {line}" for line in lines]
+        complaints += [f"{host.name}: kernel: {line}" for line in lines]
         complaints += [
-            f"{witness.name}: famfsd: {line}"
-            for line in troubles.in_daemon_log(said.daemon_log, self.daemon_errors_expected)
+            f"{host.name}: famfsd: {line}"
+            for line in troubles.in_daemon_log(logs.daemon_log, self.daemon_errors_expected)
         ]
         return complaints
 
 
-class Court:
-    """The hosts that are alive now; fixtures call `call` and `dismiss`."""
+class Observer:
+    """Collects evidence from the hosts that are alive, which fixtures add and remove."""
 
     def __init__(self) -> None:
-        self.witnesses: list[Witness] = []
+        self.hosts: list[ObservedHost] = []
         self.folder: Folder | None = None
         # Called after a test that failed or harmed a host: drops what later tests would share.
         self.on_harm: list[Callable[[], None]] = []
@@ -143,25 +143,25 @@ class Court:
 
     def take_stacks(self) -> None:
         """Stores where everything hangs on all hosts that can tell."""
-        self._hear_each(self.witnesses)  # what stacks leave in logs is no complaint
-        with ThreadPoolExecutor(max(1, len(self.witnesses))) as pool:
-            list(pool.map(self._take_stacks_of, self.witnesses))
+        self._collect_from_each(self.hosts)  # what stacks leave in logs is no complaint
+        with ThreadPoolExecutor(max(1, len(self.hosts))) as pool:
+            list(pool.map(self._take_stacks_of, self.hosts))
 
-    def _take_stacks_of(self, witness: Witness) -> None:
-        stacks = getattr(witness, "stacks", None)
+    def _take_stacks_of(self, host: ObservedHost) -> None:
+        stacks = getattr(host, "stacks", None)
         if stacks is not None and self.folder is not None:
-            self.folder.append(f"{witness.name}.stacks.txt", stacks())
+            self.folder.append(f"{host.name}.stacks.txt", stacks())
 
     def how_to_enter(self) -> list[str]:
         """For a person: a line for each host that can be entered."""
         lines = []
-        for witness in self.witnesses:
-            enter = getattr(witness, "how_to_enter", None)
+        for host in self.hosts:
+            enter = getattr(host, "how_to_enter", None)
             if enter is not None:
-                lines.append(f"{witness.name}: {enter()}")
+                lines.append(f"{host.name}: {enter()}")
         return lines
 
-    def shares(self, lab: str) -> None:
+    def note_lab(self, lab: str) -> None:
         """The running test uses a lab, maybe after others; its name is unique in this process."""
         if self.folder is not None:
             history.note("", f"uses lab {lab}")
@@ -169,45 +169,45 @@ class Court:
             repro.write_earlier(self.folder.path, users)
             users.append(self.folder.node_id)
 
-    def call(self, witness: Witness) -> None:
+    def add(self, host: ObservedHost) -> None:
         """From now on this host is asked after each test."""
-        if witness not in self.witnesses:
-            self.witnesses.append(witness)
+        if host not in self.hosts:
+            self.hosts.append(host)
 
-    def dismiss(self, witnesses: Sequence[Witness]) -> None:
+    def remove(self, hosts: Sequence[ObservedHost]) -> None:
         """Asks hosts a last time, as their logs go away now."""
-        called = [witness for witness in witnesses if witness in self.witnesses]
-        self._hear_each(called)
-        for witness in called:
-            self.witnesses.remove(witness)
+        known = [host for host in hosts if host in self.hosts]
+        self._collect_from_each(known)
+        for host in known:
+            self.hosts.remove(host)
 
-    def hear(self, witness: Witness) -> None:
+    def collect_from(self, host: ObservedHost) -> None:
         """Asks one host now, as a log of it goes away."""
-        self._complaints += self._complaints_of(witness)
+        self._complaints += self._complaints_of(host)
 
-    def _complaints_of(self, witness: Witness, glance: bool = False) -> list[str]:
+    def _complaints_of(self, host: ObservedHost, if_used: bool = False) -> list[str]:
         if self.folder is None:
             return []
         try:
-            return self.folder.take(witness, glance)
+            return self.folder.take(host, if_used)
         except Exception as error:  # evidence must never hide what the test itself says
-            history.note(witness.name, "cannot be asked", repr(error))
-            return [f"{witness.name}: it cannot be asked: {error!r}"]
+            history.note(host.name, "cannot be asked", repr(error))
+            return [f"{host.name}: it cannot be asked: {error!r}"]
 
-    def _hear_each(self, witnesses: Sequence[Witness], glance: bool = False) -> None:
-        with ThreadPoolExecutor(max(1, len(witnesses))) as pool:
-            for complaints in pool.map(partial(self._complaints_of, glance=glance), witnesses):
+    def _collect_from_each(self, hosts: Sequence[ObservedHost], if_used: bool = False) -> None:
+        with ThreadPoolExecutor(max(1, len(hosts))) as pool:
+            for complaints in pool.map(partial(self._complaints_of, if_used=if_used), hosts):
                 self._complaints += complaints
 
-    def hear_all(self, glance: bool = False) -> list[str]:
-        """The complaints since the last call, of all hosts, dismissed ones included.
+    def collect(self, if_used: bool = False) -> list[str]:
+        """The complaints since the last call, of all hosts, removed ones included.
 
-        With `glance`, a host with which nothing was done since is looked at from outside.
+        With `if_used`, a host with which nothing was done since is looked at from outside.
         """
-        self._hear_each(self.witnesses, glance)
+        self._collect_from_each(self.hosts, if_used)
         complaints, self._complaints = self._complaints, []
         return complaints
 
 
 # One per process: pytest runs one test at a time.
-court = Court()
+observer = Observer()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from support import history, paths, stacks
-from support.evidence import Testimony, Witness
+from support.evidence import NewLogs, ObservedHost
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class CommandFailed(AssertionError):
         self.outcome = outcome
 
 
-class Machine(Witness, Protocol):
+class Machine(ObservedHost, Protocol):
     """A host that runs commands, and whose logs can be asked for."""
 
     def run(
@@ -167,14 +167,14 @@ class LocalHost:
             start_new_session=True,
         )
 
-    def testify(self) -> Testimony:
+    def new_logs(self) -> NewLogs:
         text = ""
         for log in sorted(self.run_directory.glob("*/famfsd.log*")):
             content = log.read_bytes()
             inode = log.stat().st_ino  # a daemon that returns renames the log of the one before
             text += content[self._log_seen.get(inode, 0) :].decode(errors="replace")
             self._log_seen[inode] = len(content)
-        return Testimony(daemon_log=text, wall=history.local_time())
+        return NewLogs(daemon_log=text, wall=history.local_time())
 
     def stacks(self) -> str:
         """Where each process of this host is: its daemons, and the commands that wait for them."""

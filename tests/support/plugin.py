@@ -29,7 +29,7 @@ from support import (
     history, keep, leaks, outcomes, paths, repeat, repro, results, selection, shard, skips, stacks,
     verdict, workers,
 )  # fmt: skip
-from support.evidence import Folder, court
+from support.evidence import Folder, observer
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LEAK_BASE = pytest.StashKey[frozenset[leaks.Leak]]()
@@ -142,12 +142,12 @@ def _folder_of(item: pytest.Item) -> Folder:
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, None]:
     yield
-    court.close(item.stash.get(_FAILED, False))
+    observer.close(item.stash.get(_FAILED, False))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    court.open(_folder_of(item))
+    observer.open(_folder_of(item))
     item.stash[_LEAK_BASE] = leaks.current()
 
 
@@ -155,7 +155,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     yield
     # Asked before fixtures are torn down, while the hosts are as the test has left them.
-    item.stash[_PROBLEMS] = [f"logged during this test: {line}" for line in court.hear_all()]
+    item.stash[_PROBLEMS] = [f"logged during this test: {line}" for line in observer.collect()]
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -163,21 +163,21 @@ def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, Any, None]:
     if kept := keep.wanted() and item.stash.get(_FAILED, False):
-        keep.keep(item, court.how_to_enter())
+        keep.keep(item, observer.how_to_enter())
     outcome = yield
-    complaints = court.hear_all(glance=True)
+    complaints = observer.collect(if_used=True)
     if complaints or outcome.excinfo is not None or item.stash.get(_FAILED, False):
         if not keep.wanted():
-            for drop in court.on_harm:
+            for drop in observer.on_harm:
                 drop()
-            complaints += court.hear_all()
+            complaints += observer.collect()
     base: frozenset[leaks.Leak] = item.stash.get(_LEAK_BASE, leaks.NOTHING)
     left = leaks.NOTHING if kept else leaks.current() - base
     problems = [f"logged while it was torn down: {line}" for line in complaints]
     problems += [f"left behind: {leak}" for leak in sorted(left) if not _is_adopted(leak)]
     item.stash[_PROBLEMS] = problems
     if problems and keep.wanted() and not kept:
-        keep.keep(item, court.how_to_enter())
+        keep.keep(item, observer.how_to_enter())
 
 
 def _refuse(report: pytest.CollectReport | pytest.TestReport) -> bool:
@@ -228,7 +228,7 @@ def pytest_runtest_makereport(
     outcome = yield
     report = outcome.get_result()
     if call.when != "teardown" and call.excinfo and stacks.ran_into_limit(call.excinfo.value):
-        court.take_stacks()
+        observer.take_stacks()
     refused = _refuse(report)
     problems: list[str] = item.stash.get(_PROBLEMS, list[str]())
     item.stash[_PROBLEMS] = list[str]()

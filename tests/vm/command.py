@@ -11,7 +11,7 @@ from pathlib import Path
 
 from famlab_vm.console import Console
 from support import history, paths, plugin
-from support.evidence import Testimony, court
+from support.evidence import NewLogs, observer
 from vm.labs import run_directory, share
 
 FAMLAB = paths.REPOSITORY / "vm" / "famlab"
@@ -46,7 +46,7 @@ def succeed(*words: str) -> str:
     return done.stdout.decode()
 
 
-class ConsoleWitness:
+class HostOfACommand:
     """A host of such a lab: its console is on this machine, so nobody has to ask the guest."""
 
     def __init__(self, lab: str, directory: Path) -> None:
@@ -54,10 +54,10 @@ class ConsoleWitness:
         self._console = Console(directory / "console.log")
         self._seen = 0
 
-    def testify(self) -> Testimony:
+    def new_logs(self) -> NewLogs:
         text = self._console.text(self._seen)
         self._seen = self._console.offset()
-        return Testimony(console=text)
+        return NewLogs(console=text)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def labs_by_command(*names: str, hosts: int) -> Iterator[None]:
     for name in names:
         plugin.adopt(run_directory() / name)
     memories: list[Path] = []
-    witnesses: list[ConsoleWitness] = []
+    observed: list[HostOfACommand] = []
     try:
         starts = [
             subprocess.Popen(
@@ -80,13 +80,13 @@ def labs_by_command(*names: str, hosts: int) -> Iterator[None]:
             directory = run_directory() / name
             memories.append((directory / "memory").resolve())
             plugin.adopt(memories[-1])
-            witnesses += [ConsoleWitness(name, host) for host in sorted(directory.glob("host*"))]
-        assert len(witnesses) == hosts * len(names)
-        for witness in witnesses:
-            court.call(witness)
+            observed += [HostOfACommand(name, host) for host in sorted(directory.glob("host*"))]
+        assert len(observed) == hosts * len(names)
+        for host in observed:
+            observer.add(host)
         yield
     finally:
-        court.dismiss(witnesses)
+        observer.remove(observed)
         for name in names:
             famlab("down", "--name", name)
             plugin.disown(run_directory() / name)

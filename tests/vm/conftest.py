@@ -31,7 +31,7 @@ from famlab_vm.errors import (
 )
 from famlab_vm.machine import DaxDevice
 from support import plugin, programs, repro, selection, shard, stacks, verdict, workers
-from support.evidence import court
+from support.evidence import observer
 from vm import coherence, covered, lab_tests
 from vm.cluster import Cluster
 from vm.facts import facts
@@ -147,9 +147,9 @@ def connection() -> Iterator[Connection]:
 def keeper(connection: Connection) -> Iterator[LabKeeper]:
     """Who starts labs and keeps them."""
     keeper = LabKeeper(connection)
-    court.on_harm.append(keeper.drop)
+    observer.on_harm.append(keeper.drop)
     yield keeper
-    court.on_harm.remove(keeper.drop)
+    observer.on_harm.remove(keeper.drop)
     keeper.drop()
 
 

@@ -13,7 +13,7 @@ from famlab_vm import Machine as Guest
 from famlab_vm.errors import AgentError, CommandTimeout, FamlabError, LabStateError
 from famlab_vm.machine import DaxDevice
 from support import history, keep, paths, programs
-from support.evidence import Testimony, court
+from support.evidence import NewLogs, observer
 from support.machine import Outcome, conclude
 from vm.patience import PATIENCE
 
@@ -126,14 +126,14 @@ class LabHost:
 
     def kill(self) -> None:
         """Power loss."""
-        self._hear()
+        self._collect()
         history.fault(self.name, "kill")
         self.guest.kill()
         self.state = State.GONE
 
     def panic(self) -> None:
         """Its kernel panics."""
-        self._hear()
+        self._collect()
         history.fault(self.name, "panic")
         self.state = State.GONE
         self.guest.panic()
@@ -189,13 +189,13 @@ class LabHost:
 
     # What becomes of it.
 
-    def _hear(self) -> None:
+    def _collect(self) -> None:
         if self.state is State.RUNNING:
-            court.hear(self)
+            observer.collect_from(self)
 
     def restarts(self) -> None:
         """To be called before it boots again, whatever its state."""
-        self._hear()
+        self._collect()
         history.fault(self.name, "restart")
         history.boot(self.name)
         self.state = State.STARTING
@@ -216,14 +216,14 @@ class LabHost:
             return "its kernel has panicked, and no test asked for that"
         return ""
 
-    def testify(self) -> Testimony:
-        return self._tell(ask=True)
+    def new_logs(self) -> NewLogs:
+        return self._logs(ask=True)
 
-    def glance(self) -> Testimony:
-        return self._tell(ask=self._used)
+    def new_logs_if_used(self) -> NewLogs:
+        return self._logs(ask=self._used)
 
-    def _tell(self, ask: bool) -> Testimony:
-        said = Testimony(console=self.guest.console_text(self._console_seen))
+    def _logs(self, ask: bool) -> NewLogs:
+        said = NewLogs(console=self.guest.console_text(self._console_seen))
         self._console_seen = self.guest.console_offset()
         if self.state is not State.RUNNING:
             return said
@@ -250,7 +250,7 @@ class LabHost:
         counted = " ".join(f"{name}={value}" for name, value in done.items() if value)
         return f"{self.guest.description.coherence}: {counted}\n" if counted else ""
 
-    def _ask_all(self, said: Testimony) -> None:
+    def _ask_all(self, said: NewLogs) -> None:
         words = ["sh", "-c", _GATHER, "sh", str(self._kernel_lines_seen + 1)]
         output = self.guest.run(words, timeout=_GATHER_TIMEOUT * PATIENCE, check=True).stdout
         log, *logs = output.decode(errors="replace").split("\n=== ")

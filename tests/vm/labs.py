@@ -21,7 +21,7 @@ from famlab_vm import Artifacts, Connection, Lab, Topology
 from famlab_vm.coherence import Memory
 from famlab_vm.machine import DaxDevice
 from support import history, paths, plugin, programs
-from support.evidence import court
+from support.evidence import observer
 from support.skips import missing_feature
 from vm import coherence
 from vm.host import LabHost, State
@@ -176,7 +176,7 @@ class LabKeeper:
         started = TestLab(shape, lab)
         plugin.adopt(started.shared_memory)
         for host in started.hosts:
-            court.call(host)
+            observer.add(host)
             history.boot(host.name)
         try:
             lab.up(timeout=timeout * PATIENCE, keep=True)  # kept until its consoles are read
@@ -213,7 +213,7 @@ class LabKeeper:
             self.end(started)
 
     def end(self, started: TestLab) -> None:
-        court.dismiss(started.hosts)
+        observer.remove(started.hosts)
         for host in started.hosts:
             host.state = State.GONE
         started.lab.down()
@@ -228,7 +228,7 @@ class LabKeeper:
             self.drop()
         if self._kept is None:
             self._kept = self.start(shape)
-        court.shares(self._kept.lab.name)
+        observer.note_lab(self._kept.lab.name)
         return self._kept
 
     def drop(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from famfs_verbs import MEBI, Famfs, random_bytes, sha256
 from support import history, programs
-from support.evidence import court
+from support.evidence import observer
 from vm.cluster import Cluster
 from vm.host import State
 from vm.labs import together
@@ -188,7 +188,7 @@ class Rounds:
         if way == "host":
             self.cluster.host(famfs).kill()
         else:
-            court.hear(famfs.machine)
+            observer.collect_from(famfs.machine)
             famfs.run("pkill", "--signal", "KILL", "--exact", programs.daemon())
 
     def _stop(self, running: dict[str, Running], victims: list[Famfs]) -> None:

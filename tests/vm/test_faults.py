@@ -18,12 +18,12 @@ pytestmark = pytest.mark.own_mount
 WAIT_FOR_FILE = 'while ! [ -e "$1/$2" ]; do sleep 0.02; done'
 
 
-def kill_while_it_creates(cluster: Cluster, witness: Famfs, files: int) -> None:
-    """Kills host0 in a loop of creat once `witness` sees that many files."""
+def kill_while_it_creates(cluster: Cluster, onlooker: Famfs, files: int) -> None:
+    """Kills host0 in a loop of creat once `onlooker` sees that many files."""
     cluster.require_following()
     host0 = cluster.host(cluster.master)
     with creating(host0, cluster.master, "") as loop:
-        witness.run("sh", "-c", WAIT_FOR_FILE, "sh", witness.path(), str(files))
+        onlooker.run("sh", "-c", WAIT_FOR_FILE, "sh", onlooker.path(), str(files))
         host0.kill()
         loop.end()
 
@@ -33,8 +33,8 @@ def test_master_loses_power_while_it_creates_files(cluster: Cluster, shape: Shap
     """The others go on and check clean; host0 boots, mounts as master and creates again."""
     content = random_bytes(100_000, 1)
     cluster.master.put("before", content)
-    witness = cluster.clients[0]
-    kill_while_it_creates(cluster, witness, files=5)
+    onlooker = cluster.clients[0]
+    kill_while_it_creates(cluster, onlooker, files=5)
     trees = [host.tree() for host in cluster.clients]
     assert {"before", *"01234"} <= set(trees[0])
     assert all(tree == trees[0] for tree in trees)

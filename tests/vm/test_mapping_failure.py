@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from famfs_verbs import MEBI
 from support import programs
-from support.evidence import court
+from support.evidence import observer
 from vm.cluster import Cluster
 from vm.labs import TestLab
 from vm.mapping import KINDS, ODD_SIZE, Held, Probe, kill_daemon, make, require_method
@@ -127,7 +127,7 @@ def test_a_failed_page_outlives_daemon_and_mount(
     offset = place(master, "file", LOST)
     fail(mapped.lab.hosts[0], master.device, "hard-offline", offset)
     with probes[0].hold("held", master.path("file")) as held:
-        court.hear(master.machine)
+        observer.collect_from(master.machine)
         kill_daemon(master)
         only_that_page_is_lost(held, LOST)
     mapped.umount_all()
@@ -157,7 +157,7 @@ def test_the_driver_goes_under_live_mappings(
         probes[0].hold("held", master.path("file"), touch=True),
         probes[1].hold("held", client.path("file"), touch=True) as far,
     ):
-        court.hear(master.machine)
+        observer.collect_from(master.machine)
         master.run("sh", "-c", unbind)
         for program in ("mapprobe", programs.daemon()):
             assert master.run("pgrep", "-x", program, check=False).stdout == b""

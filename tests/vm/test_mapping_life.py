@@ -9,7 +9,7 @@ import errno
 
 import pytest
 from famfs_verbs import MEBI, random_bytes
-from support.evidence import court
+from support.evidence import observer
 from vm.cluster import Cluster
 from vm.mapping import Held, Probe, kill_daemon, make, wait_for_daemon
 from vm.shapes import Shape
@@ -97,7 +97,7 @@ def test_a_lazy_unmount_leaves_the_mapping(
     make(mapped.master, "file", 4 * MEBI, "contiguous")
     probes[0].run("store", mapped.master.path("file"), 0, 4 * MEBI, 1)
     with probes[1].hold("held", host.path("file")) as held:
-        court.hear(host.machine)
+        observer.collect_from(host.machine)
         host.famfs("umount", "--lazy", host.mount_point)
         assert held.ask("load", 3 * MEBI).isdigit()
         assert held.ask("store", 2 * MEBI).isdigit()
@@ -117,7 +117,7 @@ def test_a_killed_daemon_leaves_the_mapping(
     probes[0].run("store", mapped.master.path("file"), 0, 4 * MEBI, 1)
     with probes[1].hold("held", host.path("file")) as held:
         held.ask("load", 0)
-        court.hear(host.machine)
+        observer.collect_from(host.machine)
         kill_daemon(host)
         assert held.ask("load", 3 * MEBI).isdigit()
         assert held.ask("store", 3 * MEBI).isdigit()
@@ -155,7 +155,7 @@ def test_an_upgraded_daemon_leaves_the_mapping(
     ):
         there.ask("load", 0)
         for famfs in (master, host):
-            court.hear(famfs.machine)
+            observer.collect_from(famfs.machine)
             famfs.run("sh", "-c", UPGRADE, "sh", famfs.mount_point)
         wait_for(there, ("load", 0), here.ask("load", 0))
         assert here.ask("store", 3 * MEBI).isdigit()
@@ -178,7 +178,7 @@ def test_a_killed_master_mounts_again_beside_a_live_mapping(
     for name in ("file", "other"):
         make(master, name, 4 * MEBI, "contiguous")
     with probes[0].hold("held", master.path("file")) as held:
-        court.hear(master.machine)
+        observer.collect_from(master.machine)
         kill_daemon(master)
         master.famfs("umount", "--lazy", master.mount_point)
         master.mount()

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 from famfs_verbs import Famfs, random_bytes
 from support import programs
-from support.evidence import court
+from support.evidence import observer
 from support.skips import missing_feature
 from vm.cluster import Cluster
 from vm.running import STALE, Holding, creating, reading, told_that_it_is_another
@@ -55,7 +55,7 @@ def test_mkfs_under_hosts_that_create_read_and_hold_files(cluster: Cluster, shap
             assert holding.use() == STALE
     contents |= put_all(new, range(3, 6))
     for host in used:
-        court.hear(host.machine)
+        observer.collect_from(host.machine)
         host.umount()
         host.mount()
     for host in (new, *used):

@@ -111,16 +111,16 @@ def test_away_while_another_host_makes_the_file_system_anew(
 ) -> None:
     """Back, its creates and its open files answer ESTALE and nothing of the new file system is
     touched; mounted again it is a client."""
-    old, new, witness = cluster.all[:3]
+    old, new, third = cluster.all[:3]
     old.put("file", CONTENT)
     with Holding(cluster.host(old), old, "file") as held:
         with creating(cluster.host(old), old, "old-") as loop:
             loop.wait_for("made", 3)
             with away(cluster, old, way):
-                contents = make_anew(cluster, new, [witness])
+                contents = make_anew(cluster, new, [third])
             assert told_that_it_is_another(loop), str(loop)
         assert held.use() == STALE
-    check_new([new, witness], contents)
+    check_new([new, third], contents)
     old.umount()
     old.mount()
     refused_as_client(old)
@@ -131,12 +131,12 @@ def test_no_power_while_another_host_makes_the_file_system_anew(
     cluster: Cluster, shape: Shape
 ) -> None:
     """Booted, the old master is a client of what is there now."""
-    old, new, witness = cluster.all[:3]
+    old, new, third = cluster.all[:3]
     with creating(cluster.host(old), old, "old-") as loop:
         loop.wait_for("made", 3)
         cluster.host(old).kill()
         loop.end()
-    contents = make_anew(cluster, new, [witness])
+    contents = make_anew(cluster, new, [third])
     cluster.restart(old)
     refused_as_client(old)
     check_new(cluster.all[:3], contents)

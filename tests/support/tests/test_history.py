@@ -135,16 +135,16 @@ def test_half_a_line_is_left_out(folder: Path) -> None:
 
 BODY = """
 from support import history
-from support.evidence import Testimony, court
+from support.evidence import NewLogs, observer
 
 class Host:
     name = "host0"
 
-    def testify(self):
-        return Testimony(kernel_log="[    1.0] hello from the kernel\\n", uptime=5.0)
+    def new_logs(self):
+        return NewLogs(kernel_log="[    1.0] hello from the kernel\\n", uptime=5.0)
 
 def test_one():
-    court.call(Host())
+    observer.add(Host())
     history.Command("host0", ["ls"]).end("0", "file")
     history.fault("host1", "kill")
     assert False

@@ -16,23 +16,23 @@ from support.tests.conftest import Suite
 KEEPS = """
 import pathlib, subprocess, pytest
 from support import plugin
-from support.evidence import Testimony, court
+from support.evidence import NewLogs, observer
 from support.paths import run_directory
 
 class Host:
     name = "host0"
     said = ""
 
-    def testify(self):
+    def new_logs(self):
         said, Host.said = Host.said, ""
-        return Testimony(kernel_log=said)
+        return NewLogs(kernel_log=said)
 
     def how_to_enter(self):
         return "enter-host0"
 
 @pytest.fixture(scope="session")
 def lab():
-    court.call(Host())
+    observer.add(Host())
     plugin.adopt(pathlib.Path("sleep 1000"))
     process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     yield run_directory()

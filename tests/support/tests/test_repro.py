@@ -14,17 +14,17 @@ from support.tests.conftest import BOTH, Run, Suite
 
 BODY = """
 import os, pytest
-from support.evidence import court
+from support.evidence import observer
 
 def test_first():
-    court.shares("lab1")
+    observer.note_lab("lab1")
 
 def test_other():
-    court.shares("lab2")
+    observer.note_lab("lab2")
 
 @pytest.mark.parametrize("kind", ["plain's"])
 def test_fails(kind):
-    court.shares("lab1")
+    observer.note_lab("lab1")
     print("seed", os.environ.get("SEED"), "in", os.getcwd())
     assert False
 """

@@ -7,18 +7,18 @@ from support.tests.conftest import BOTH, Suite
 
 BODY = """
 import signal, time, pytest
-from support.evidence import court
+from support.evidence import observer
 from support.machine import LocalHost, stop_group
 from support.paths import run_directory
 
 @pytest.fixture
 def host():
     host = LocalHost("host7", run_directory() / "h7")
-    court.call(host)
+    observer.add(host)
     process = host.start(["sleep", "1234"])
     yield host
     stop_group(process)
-    court.dismiss([host])
+    observer.remove([host])
     import shutil
     shutil.rmtree(host.directory)
 

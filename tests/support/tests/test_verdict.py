@@ -113,17 +113,17 @@ def test_a_failure_outweighs_it(suite: Suite, jobs: int) -> None:
 def test_what_follows_is_no_failure(suite: Suite) -> None:
     """A lab that panics while it boots: its console is read when it is torn down."""
     body = HEAD + """
-from support.evidence import Testimony, court
+from support.evidence import NewLogs, observer
 
 class Host:
     name = "host0"
 
-    def testify(self):
-        return Testimony(console="[    1.0] Kernel panic - not syncing: no init")
+    def new_logs(self):
+        return NewLogs(console="[    1.0] Kernel panic - not syncing: no init")
 
 @pytest.fixture
 def panics():
-    court.call(Host())
+    observer.add(Host())
     raise LabDoesNotStart("panic")
 
 def test_x(panics):

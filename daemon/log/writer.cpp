@@ -47,6 +47,12 @@ uint64_t Writer::store_entries(const media::LogHeader& header,
   return first + bodies.size();
 }
 
+void Writer::store_again(uint64_t index, const media::EntryBody& body) {
+  const uint64_t offset = media::log_entry_offset(index);
+  memory_.store(offset, media::encode({index, body}));
+  memory_.publish(offset, media::kLogEntrySize);
+}
+
 void Writer::set_next(uint64_t next) {
   // The line may be evicted between the two stores; next_index goes second because it alone tells
   // readers how far to read.

@@ -36,6 +36,10 @@ class Writer {
   // format cannot hold.
   uint64_t store_entries(const media::LogHeader& header, std::span<const media::EntryBody> bodies);
 
+  // Stores one entry again that lines of another master have come into, and publishes it. Nothing
+  // is stored behind it, where the other's further entries may be.
+  void store_again(uint64_t index, const media::EntryBody& body);
+
   // Stores next_seqnum and next_index and publishes them: announces the entries before `next`.
   void set_next(uint64_t next);
 

@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "base/bytes.h"
 #include "testing/cached_memory.h"
 #include "testing/example_volume.h"
 #include "testing/temporary_directory.h"
@@ -117,6 +118,42 @@ TEST_F(SecondMaster, OverwrittenEntryIsNoticedAtTheNextAppend) {
   }
   EXPECT_EQ(create(*a_, "b"), EROFS);
   EXPECT_THAT(a_->other_master(), HasSubstr("log entry 0 is not what this mount wrote"));
+}
+
+// Lines of an entry of the other master, which is stopped in the middle of its store, come between
+// ours: before we announce our entry, and after. No reader would get past what that is.
+TEST_F(SecondMaster, EntryOfTwoMastersIsMadeOneOfOurs) {
+  for (const uint64_t announced : {1, 2}) {
+    SCOPED_TRACE(announced);
+    Medium fresh;
+    medium_ = fresh;
+    CachedMemory memory(medium_);
+    format(memory, {.system_uuid = master_uuid()});
+    mount()->make_directory(a_directory("d"));
+    a_ = mount(&memory_of_a_);
+    const uint64_t entry = media::log_entry_offset(1);
+    bool met = false;
+    memory_of_a_->on_step = [&] {
+      CachedMemory other(medium_);
+      const auto word_at = [&other](uint64_t offset) {
+        return base::load<uint64_t>(other.acquire(offset, sizeof(uint64_t)), 0);
+      };
+      if (met || word_at(entry) != 1 ||
+          word_at(media::kLogOffset + media::kNextIndexOffset) != announced) {
+        return;
+      }
+      met = true;
+      constexpr size_t kHalf = 256;
+      const auto theirs = media::encode({1, media::DirectoryEntry{"theirs", 0, 0, 0755}});
+      other.store(entry + kHalf, std::span(theirs).subspan(kHalf));
+      other.publish(entry + kHalf, media::kLogEntrySize - kHalf);
+    };
+    EXPECT_EQ(create(*a_, "a"), 0);
+    memory_of_a_->on_step = nullptr;
+    EXPECT_TRUE(met);
+    EXPECT_TRUE(fsck().clean());
+    EXPECT_TRUE(is_in_the_log("a"));
+  }
 }
 
 // The other master creates a file between any two steps of ours.

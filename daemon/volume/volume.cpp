@@ -207,7 +207,7 @@ void Volume::append(std::span<const media::EntryBody> bodies) {
   }
   // A fence orders what one device holds, not two that share an interleaved window: entries that
   // were loaded from memory are there before the counters, wherever these lie.
-  const uint64_t whole = whole_entries(first, bodies);
+  const uint64_t whole = settle_entries(first, bodies);
   // Storing entries takes a while. Neither the log of another mkfs nor the count of another master
   // must announce them; and as the log of another mkfs has none of them, it is looked for first.
   require_counters(first);
@@ -227,6 +227,22 @@ uint64_t Volume::whole_entries(uint64_t first, std::span<const media::EntryBody>
   return follower_.reader().holds(first, bodies);
 }
 
+// The same. An entry in which lines of two masters have met is nobody's, and no reader gets past
+// it: ours is put there again, as if it had come last.
+uint64_t Volume::settle_entries(uint64_t first, std::span<const media::EntryBody> bodies) {
+  uint64_t whole = whole_entries(first, bodies);
+  for (size_t left = bodies.size(); left > 0 && whole < bodies.size(); --left) {
+    check_current();  // another mkfs clears the log in pieces too, and its log must not get ours
+    {
+      const std::scoped_lock lock(media_mutex_);
+      if (follower_.reader().read_entry(first + whole).value) break;
+      writer_.store_again(first + whole, bodies[whole]);
+    }
+    whole = whole_entries(first, bodies);
+  }
+  return whole;
+}
+
 // `whole` entries in memory, of `count` that were stored from `first` on, are what was stored.
 void Volume::require_entries(uint64_t first, uint64_t whole, uint64_t count) {
   if (whole == count) return;
@@ -238,7 +254,7 @@ void Volume::require_entries(uint64_t first, uint64_t whole, uint64_t count) {
 void Volume::verify_append(uint64_t first, std::span<const media::EntryBody> bodies) {
   const auto header = follower_.read_header();
   const uint64_t next = first + bodies.size();
-  require_entries(first, whole_entries(first, bodies), bodies.size());
+  require_entries(first, settle_entries(first, bodies), bodies.size());
   if (!header.value || header.value->next_index < next) {
     other_master_found(
         fmt::format("next_index is not {}, which this mount has just written", next));

@@ -200,6 +200,7 @@ class Volume {
   Created create_locked(std::span<const CreateRequest> requests, bool all_or_none);
   void append(std::span<const media::EntryBody> bodies);
   uint64_t whole_entries(uint64_t first, std::span<const media::EntryBody> bodies);
+  uint64_t settle_entries(uint64_t first, std::span<const media::EntryBody> bodies);
   void require_entries(uint64_t first, uint64_t whole, uint64_t count);
   void verify_append(uint64_t first, std::span<const media::EntryBody> bodies);
 

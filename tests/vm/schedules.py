@@ -9,15 +9,16 @@ it those in which the client does all it does at some point of the master's, and
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 from famlab_vm.coherence import TURNSTILE, Memory
-from famlab_vm.schedule import Command, Outcome, Place, Schedule
+from famlab_vm.schedule import Command, Outcome, Place, Played, Schedule
 from famlab_vm.turns import Kind, Turn, turnstiles_of
 from support import paths, selection
 from support.media import DEFAULT_LOG_LENGTH, LOG_OFFSET
@@ -27,12 +28,11 @@ from vm.crash_states import LINE
 from vm.labs import LabKeeper, TestLab
 from vm.shapes import Shape
 
-pytestmark = [
-    pytest.mark.timeout(selection.amount(7200, 600)),
-    pytest.mark.shapes(hosts=(2,), dax=("device_dax", "fsdev_dax")),
-]
+pytestmark = pytest.mark.timeout(selection.amount(7200, 600))
 
 MOST_ORDERS = selection.amount(1 << 30, 60)
+# By how much a play is dearer for which a file system is made.
+DEAR = 4
 # Superblock and log are below this line.
 LINES = (LOG_OFFSET + DEFAULT_LOG_LENGTH) // LINE
 
@@ -43,81 +43,168 @@ SHUFFLE = "strict,shuffle"
 Note = Callable[[str, object], None]
 
 
+def on(host: str, *argv: str) -> Command:
+    """May end with any status: it is to leave a state, whatever there was."""
+    return Command(host, argv, statuses=())
+
+
 @dataclass(frozen=True)
 class Pair:
-    """What the master and the client do at once; `{}` is another name in each order."""
+    """What the master and the client do at once. In all words `{}` is a name that is another one in
+    each play, `{dev0}` the first device, `{dev1}` the second.
+    """
 
     master: tuple[str, ...]
     client: tuple[str, ...]
-    client_may: tuple[int, ...]
-    # What both hosts say of it afterwards.
+    # What both hosts say of it afterwards; None: anything.
     look: tuple[str, ...]
-    both_say: str
+    both_say: str | None
+    client_may: tuple[int, ...] = (0,)
+    master_may: tuple[int, ...] = (0,)
+    # Once, before each play, and after each before both look.
+    first: tuple[Command, ...] = ()
+    before: tuple[Command, ...] = ()
+    after: tuple[Command, ...] = ()
+    # Before each play the file system is made anew, so that what came earlier is of no account.
+    anew: bool = False
+    # Errors that the daemons may log.
+    errors: str = ""
+    lines: int = LINES
+    devices: int = 1
 
+
+MOUNT = ("famfs", "mount", "{dev0}", MOUNT_POINT)
+UMOUNT = ("famfs", "umount", MOUNT_POINT)
+MKFS = ("mkfs.famfs", "--force", "{dev0}")
+BOTH_MOUNT = tuple(Command(host, MOUNT) for host in (MASTER, CLIENT))
+MADE = (Command(MASTER, MKFS), *BOTH_MOUNT)
+MADE_ANEW = (on(CLIENT, *UMOUNT), on(MASTER, *UMOUNT), *MADE)
+OLD = f"{MOUNT_POINT}/old"
+MAKE_OLD = Command(MASTER, ("famfs", "creat", "-r", "-S", "1", "-s", "70000", OLD))
+WIDE = ("--nstrips", "2", "--nbuckets", "2", "--chunksize", "2M")
+# Two hosts that both have the identity of the master.
+SAME = ("sh", "-c", "echo 11111111-2222-4333-8444-555555555555 >/opt/famfs/system_uuid")
 
 PAIRS = {
     "mkdir with lookup": Pair(
-        ("famfs", "mkdir", "{}"), ("stat", "-c", "%F", "{}"), (0, 1),
-        ("stat", "-c", "%F", "{}"), "directory\n",
+        ("famfs", "mkdir", "{}"), ("stat", "-c", "%F", "{}"),
+        ("stat", "-c", "%F", "{}"), "directory\n", client_may=(0, 1), first=MADE,
     ),
     "creat with lookup": Pair(
-        ("famfs", "creat", "-s", "70000", "{}"), ("stat", "-c", "%s", "{}"), (0, 1),
-        ("stat", "-c", "%s", "{}"), "70000\n",
+        ("famfs", "creat", "-s", "70000", "{}"), ("stat", "-c", "%s", "{}"),
+        ("stat", "-c", "%s", "{}"), "70000\n", client_may=(0, 1), first=MADE,
     ),
     "creat of several with replay": Pair(
         ("famfs", "creat", *(word for n in range(5) for word in ("--multi", f"{{}}.{n},5000"))),
-        ("famfs", "logplay", MOUNT_POINT), (0,),
-        ("sh", "-c", "ls -d {}.* | wc -l"), "5\n",
+        ("famfs", "logplay", MOUNT_POINT),
+        ("sh", "-c", "ls -d {}.* | wc -l"), "5\n", first=MADE,
+    ),
+    # Each has its file or has been told that it is not alone; one may have replaced the other's.
+    "creat with creat of a second master": Pair(
+        ("famfs", "creat", "-s", "70000", "{}.a"), ("famfs", "creat", "-s", "70000", "{}.b"),
+        ("famfs", "fsck", MOUNT_POINT), None,
+        client_may=(0, errno.EROFS), master_may=(0, errno.EROFS),
+        first=(Command(MASTER, SAME), Command(CLIENT, SAME)), before=MADE_ANEW,
+        after=(Command(CLIENT, UMOUNT), Command(MASTER, UMOUNT), *BOTH_MOUNT),
+        anew=True, errors="another master",
+    ),
+    "mkfs with replay": Pair(
+        MKFS, ("famfs", "logplay", MOUNT_POINT),
+        ("ls", MOUNT_POINT), "", client_may=(0, errno.ESTALE),
+        before=(*MADE_ANEW, MAKE_OLD, Command(MASTER, UMOUNT)),
+        after=(Command(CLIENT, UMOUNT), *BOTH_MOUNT), anew=True, errors="formatted anew",
+        lines=(LOG_OFFSET + 4096) // LINE,
+    ),
+    "devadd with open": Pair(
+        ("famfs", "devadd", "--force", MOUNT_POINT, "{dev1}"),
+        ("famfs", "verify", "-S", "1", "-f", OLD),
+        ("famfs", "verify", "-S", "2", "-f", f"{MOUNT_POINT}/wide"), None,
+        before=(*MADE_ANEW, MAKE_OLD),
+        after=(
+            Command(
+                MASTER,
+                ("famfs", "creat", "-r", "-S", "2", "-s", "7m", *WIDE, f"{MOUNT_POINT}/wide"),
+            ),
+        ),
+        anew=True, devices=2,
+    ),
+    "pcq put with get": Pair(
+        ("pcq", "--producer", "-N", "1", "-S", "1", "{}"),
+        ("pcq", "--consumer", "--drain", "-S", "1", "{}"),
+        ("sh", "-c", "pcq --info {} && famfs fsck " + MOUNT_POINT), None, first=MADE,
+        before=(
+            Command(MASTER, ("pcq", "--create", "-b", "128", "-n", "8", "{}")),
+            Command(MASTER, ("pcq", "--setperm", "p", "{}")),
+            Command(CLIENT, ("pcq", "--setperm", "c", "{}")),
+        ),
+        after=(Command(CLIENT, ("pcq", "--consumer", "--drain", "-S", "1", "{}")),),
+        lines=(1 << 40) // LINE,
     ),
 }  # fmt: skip
 
-# A daemon that met something that it did not expect says so.
-NO_ERRORS = ("sh", "-c", "! grep -h '\\[error\\]' /run/famfs/*/famfsd.log")
+
+def no_errors(allowed: str) -> tuple[str, ...]:
+    """A daemon that met something that it did not expect says so."""
+    words = f"grep -v '{allowed}' |" if allowed else ""
+    return ("sh", "-c", f"! cat /run/famfs/*/famfsd.log | {words} grep '\\[error\\]'")
 
 
-def mounted(device: str) -> list[Command]:
-    """A file system that both hosts have mounted."""
-    return [
-        Command(MASTER, ("mkfs.famfs", "--force", device)),
-        *(
-            Command(host, words)
-            for host in (MASTER, CLIENT)
-            for words in (("mkdir", "-p", MOUNT_POINT), ("famfs", "mount", device, MOUNT_POINT))
-        ),
-    ]
+class Plays:
+    """The plays of a pair, on these devices."""
 
+    def __init__(self, pair: Pair, place: Place, devices: Sequence[str]) -> None:
+        self.pair = pair
+        self._place = place
+        self._devices = devices
 
-def in_play(number: int, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Words of a pair, with the name that is this play's own."""
-    return tuple(word.replace("{}", f"{MOUNT_POINT}/n{number}") for word in words)
+    def _words(self, number: int, argv: Sequence[str]) -> tuple[str, ...]:
+        names = {"{}": f"{MOUNT_POINT}/n{number}"}
+        names |= {f"{{dev{index}}}": path for index, path in enumerate(self._devices)}
+        found = []
+        for word in argv:
+            for name, value in names.items():
+                word = word.replace(name, value)
+            found.append(word)
+        return tuple(found)
 
+    def _all(self, number: int, commands: Iterable[Command]) -> list[Command]:
+        return [replace(one, argv=self._words(number, one.argv)) for one in commands]
 
-def before_play(pair: Pair, device: str, number: int) -> list[Command]:
-    """What leaves a file system as so many plays do."""
-    made = [Command(MASTER, in_play(play, pair.master)) for play in range(number)]
-    return [*mounted(device), *made]
+    def before(self, number: int) -> list[Command]:
+        """What comes between the play before and this one."""
+        return self._all(number, self.pair.before)
 
+    def before_all(self) -> list[Command]:
+        """What comes before the first of them."""
+        where = [Command(host, ("mkdir", "-p", MOUNT_POINT)) for host in (MASTER, CLIENT)]
+        return self._all(0, (*where, *self.pair.first))
 
-def schedule_of(
-    pair: Pair, place: Place, number: int, turns: tuple[Turn, ...] = ()
-) -> Schedule:
-    """A play of the pair where it is prepared; without turns, one after the other."""
+    def as_if_all(self, number: int) -> list[Command]:
+        """What leaves a file system as the plays before this one do."""
+        made = self.before_all()
+        if not self.pair.anew:
+            for play in range(number):
+                made += [*self.before(play), *self._all(play, [on(MASTER, *self.pair.master)])]
+        return [*made, *self.before(number)]
 
-    def on(host: str, words: tuple[str, ...], **allowed: object) -> Command:
-        return Command(host, in_play(number, words), **allowed)  # type: ignore[arg-type]
-
-    return Schedule(
-        place,
-        prepare=(),
-        together=(on(MASTER, pair.master), on(CLIENT, pair.client, statuses=pair.client_may)),
-        turns=turns,
-        held={MASTER: int(Kind.COMMITS), CLIENT: int(Kind.FETCHES)},
-        lines=LINES,
-        afterwards=[
-            *(on(host, pair.look, stdout=pair.both_say) for host in (CLIENT, MASTER)),
-            *(on(host, NO_ERRORS) for host in (CLIENT, MASTER)),
-        ],
-    )
+    def schedule(self, number: int, turns: tuple[Turn, ...] = ()) -> Schedule:
+        """A play where it is prepared; without turns, one after the other."""
+        pair = self.pair
+        look = [Command(host, pair.look, stdout=pair.both_say) for host in (CLIENT, MASTER)]
+        quiet = [Command(host, no_errors(pair.errors)) for host in (CLIENT, MASTER)]
+        together = (
+            Command(MASTER, pair.master, pair.master_may),
+            Command(CLIENT, pair.client, pair.client_may),
+        )
+        return Schedule(
+            self._place,
+            prepare=(),
+            together=self._all(number, together),
+            turns=turns,
+            held={MASTER: int(Kind.COMMITS), CLIENT: int(Kind.FETCHES)},
+            lines=pair.lines,
+            afterwards=self._all(number, (*pair.after, *look, *quiet)),
+        )
 
 
 Order = tuple[Turn, ...]
@@ -142,15 +229,18 @@ def parts(commits: int, fetches: int) -> list[Order]:
     return found
 
 
-def choose(commits: int, fetches: int) -> tuple[list[Order], int]:
-    """All of the first kind and, by SEED, of the second; and how many there are."""
-    first, rest = whole(commits), parts(commits, fetches)
-    count = len(first) + len(rest)
-    room = max(0, MOST_ORDERS - len(first))
-    if len(rest) > room:
-        chance = random.Random(int(os.environ["SEED"]))
-        rest = [rest[index] for index in sorted(chance.sample(range(len(rest)), room))]
-    return [*first, *rest], count
+def choose(commits: int, fetches: int, most: int) -> tuple[list[Order], int]:
+    """All of the first kind, then of the second, by SEED where they are too many; and how many
+    there are.
+    """
+    chance = random.Random(int(os.environ["SEED"]))
+    chosen: list[Order] = []
+    count = 0
+    for kind in (whole(commits), parts(commits, fetches)):
+        count += len(kind)
+        room = min(most - len(chosen), len(kind))
+        chosen += [kind[index] for index in sorted(chance.sample(range(len(kind)), room))]
+    return chosen, count
 
 
 @pytest.fixture
@@ -162,16 +252,11 @@ def lab_of_turns(keeper: LabKeeper, shape: Shape) -> Iterator[TestLab]:
         yield lab
 
 
-@pytest.mark.parametrize("pair", list(PAIRS))
-def test_at_once(
-    request: pytest.FixtureRequest,
-    lab_of_turns: TestLab,
-    shape: Shape,
-    pair: str,
-    record_property: Note,
+def play_all(
+    request: pytest.FixtureRequest, lab: TestLab, pair: Pair, record_property: Note
 ) -> None:
     """Every point of the master's commits, with all or a part of what the client fetches."""
-    lab = lab_of_turns
+    shape = lab.shape
     hosts = {host.name: host for host in lab.hosts}
 
     def run(host: str, argv: object) -> Outcome:
@@ -179,27 +264,77 @@ def test_at_once(
 
     memory = lab.hosts[0].guest.description.coherence
     place = Place(shape.hosts, shape.topology, shape.dax, str(memory))
-    device = lab.devices()[0].path
+    plays = Plays(pair, place, [device.path for device in lab.devices()])
     files = {name: host.guest.description.cache_files for name, host in hosts.items()}
     with turnstiles_of(files) as turnstiles:
-        first = schedule_of(PAIRS[pair], place, 0)
-        replace(first, prepare=before_play(PAIRS[pair], device, 0)).make_ready(run)
-        alone = first.play(run, turnstiles)
-        assert not alone.complaints
-        commits, fetches = alone.passed[MASTER], alone.passed[CLIENT]
-        chosen, count = choose(commits, fetches)
+
+        def play(number: int, turns: Order = ()) -> Played:
+            schedule = plays.schedule(number, turns)
+            replace(schedule, prepare=plays.before(number)).make_ready(run)
+            return schedule.play(run, turnstiles)
+
+        replace(plays.schedule(0), prepare=plays.before_all()).make_ready(run)
+        # One after the other, and the other way round: the client may have more to do before.
+        alone = [play(0), play(1, (Turn(CLIENT), Turn(MASTER)))]
+        assert not [complaint for played in alone for complaint in played.complaints]
+        commits, fetches = (
+            max(played.passed[host] for played in alone) for host in (MASTER, CLIENT)
+        )
+        chosen, count = choose(commits, fetches, MOST_ORDERS // (DEAR if pair.anew else 1))
         record_property(
             "seen", f"{commits} commits, {fetches} fetches, {count} orders, {len(chosen)} played"
         )
-        for number, turns in enumerate(chosen, 1):
-            schedule = schedule_of(PAIRS[pair], place, number, turns)
-            played = schedule.play(run, turnstiles)
-            if played.complaints:
+        for number, turns in enumerate(chosen, len(alone)):
+            if complaints := play(number, turns).complaints:
                 folder = paths.results_directory() / paths.folder_name(request.node.nodeid)
                 path = folder / "schedule.json"
-                replace(schedule, prepare=before_play(PAIRS[pair], device, number)).save(path)
-                complaints = "\n".join(played.complaints)
-                raise AssertionError(f"{complaints}\nin the order of vm/famlab replay {path}")
+                kept = plays.schedule(number, turns)
+                replace(kept, prepare=plays.as_if_all(number)).save(path)
+                said = "\n".join(complaints)
+                raise AssertionError(f"{said}\nin the order of vm/famlab replay {path}")
     hosts[MASTER].run(["famfs", "fsck", MOUNT_POINT])
     for name in hosts:
-        hosts[name].run(["famfs", "umount", MOUNT_POINT])
+        hosts[name].run(UMOUNT)
+
+
+def _of(devices: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "pair",
+        [
+            pytest.param(
+                pair,
+                id=name,
+                marks=[pytest.mark.expects_daemon_errors(pair.errors)] if pair.errors else [],
+            )
+            for name, pair in PAIRS.items()
+            if pair.devices == devices
+        ],
+    )
+
+
+@_of(devices=1)
+@pytest.mark.shapes(hosts=(2,), dax=("device_dax", "fsdev_dax"))
+def test_at_once(
+    request: pytest.FixtureRequest,
+    lab_of_turns: TestLab,
+    shape: Shape,
+    pair: Pair,
+    record_property: Note,
+) -> None:
+    """On one device."""
+    play_all(request, lab_of_turns, pair, record_property)
+
+
+@_of(devices=2)
+@pytest.mark.shapes(
+    hosts=(2,), topologies=("two-bridges",), dax=("device_dax", "fsdev_dax"), only=True
+)
+def test_at_once_with_two_devices(
+    request: pytest.FixtureRequest,
+    lab_of_turns: TestLab,
+    shape: Shape,
+    pair: Pair,
+    record_property: Note,
+) -> None:
+    """On two."""
+    play_all(request, lab_of_turns, pair, record_property)

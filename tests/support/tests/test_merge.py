@@ -21,7 +21,7 @@ from support import history
 from support.skips import missing_feature
 from support.verdict import CannotJudge
 
-@pytest.mark.parametrize("n", range(6))
+@pytest.mark.parametrize("n", range(6), ids="item{}".format)
 def test_x(n):
     history.note("host0", f"note {n}")
     assert n != 4 or BAD != "failed"
@@ -64,7 +64,7 @@ def test_shards_are_the_whole(suite: Suite, jobs: int) -> None:
     assert "merged 3 runs: 5 passed, 0 failed, 1 skipped (missing feature: kunit 1)" in run.output
     assert len(run.verdict.tests) == 6
     cases = ElementTree.parse(run.folder / "junit.xml").findall(".//testcase")
-    assert sorted(case.get("name", "") for case in cases) == [f"test_x[{n}]" for n in range(6)]
+    assert sorted(case.get("name", "") for case in cases) == [f"test_x[item{n}]" for n in range(6)]
     [counts] = ElementTree.parse(run.folder / "junit.xml").findall("testsuite")
     assert (counts.get("tests"), counts.get("skipped")) == ("6", "1")
     events = history.load(run.folder / history.FILE)
@@ -89,8 +89,8 @@ def test_a_shard_is_missing(suite: Suite) -> None:
     first, second, third = shards(suite, 3)
     run = merged(suite, first, third)
     assert run.status == 125 and "shards are missing: 2/3" in run.output
-    assert "test_x[2]: never ran" in run.output and "test_x[3]: never ran" in run.output
-    assert "test_x[1]: never ran" not in run.output
+    assert "test_x[item2]: never ran" in run.output and "test_x[item3]: never ran" in run.output
+    assert "test_x[item1]: never ran" not in run.output
     # The same folder takes the next report.
     assert merged(suite, first, second, third).status == 0
 
@@ -104,7 +104,7 @@ def test_a_test_ran_twice(suite: Suite) -> None:
     """The same shard again, or a whole run beside the shards."""
     folders = shards(suite, 2)
     run = merged(suite, *folders, folders[0])
-    assert run.status == 125 and "test_x[0]: ran 2 times" in run.output
+    assert run.status == 125 and "test_x[item0]: ran 2 times" in run.output
     [whole] = shards(suite, 1)
     run = merged(suite, *folders, whole)
     assert run.status == 125 and "different splits" in run.output
@@ -173,7 +173,7 @@ def test_shard_with_an_expression(suite: Suite) -> None:
     """-k chooses before the split: together the shards have what the expression chooses."""
     folders = []
     for number in (1, 2):
-        run = suite.run(f"BAD = ''\n{BODY}", "-k", "1 or 2 or 5", SHARD=f"{number}/2")
+        run = suite.run(f"BAD = ''\n{BODY}", "-k", "item1 or item2 or item5", SHARD=f"{number}/2")
         folders.append(run.folder.resolve())
     selections = [shard.Selection.load(folder) for folder in folders]
     assert [len(one.selected) for one in selections] == [1, 2]

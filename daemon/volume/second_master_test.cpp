@@ -39,6 +39,15 @@ class SecondMaster : public ::testing::Test {
     if (memory != nullptr) *memory = opened.get();
     return Volume::open(std::move(opened), {.system_uuid = host});
   }
+  // A file system that has an entry already: the first one is in the line of the counters, and its
+  // write-back could undo an announcement.
+  void start_anew() {
+    medium_ = Medium();
+    CachedMemory memory(medium_);
+    format(memory, {.system_uuid = master_uuid()});
+    mount()->make_directory(a_directory("d"));
+    a_ = mount(&memory_of_a_);
+  }
   CheckReport fsck() {
     CachedMemory memory(medium_);
     return check(memory, {});
@@ -125,12 +134,7 @@ TEST_F(SecondMaster, OverwrittenEntryIsNoticedAtTheNextAppend) {
 TEST_F(SecondMaster, EntryOfTwoMastersIsMadeOneOfOurs) {
   for (const uint64_t announced : {1, 2}) {
     SCOPED_TRACE(announced);
-    Medium fresh;
-    medium_ = fresh;
-    CachedMemory memory(medium_);
-    format(memory, {.system_uuid = master_uuid()});
-    mount()->make_directory(a_directory("d"));
-    a_ = mount(&memory_of_a_);
+    start_anew();
     const uint64_t entry = media::log_entry_offset(1);
     bool met = false;
     memory_of_a_->on_step = [&] {
@@ -162,13 +166,7 @@ TEST_F(SecondMaster, CreatingMeanwhileIsNoticed) {
   bool inside = true;
   for (int at = 0; inside; ++at) {
     SCOPED_TRACE(at);
-    Medium fresh;
-    medium_ = fresh;
-    CachedMemory memory(medium_);
-    format(memory, {.system_uuid = master_uuid()});
-    // The first entry is in the line of the counters: its write-back could undo an announcement.
-    mount()->make_directory(a_directory("d"));
-    a_ = mount(&memory_of_a_);
+    start_anew();
     b_ = mount();
     inside = false;
     int of_b = -1;

@@ -108,7 +108,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         rest = covered.choose(rest)
     if lab_tests.left_out(config):
         rest = lab_tests.not_again(rest)
-    order: dict[object, int] = {}
+    order: dict[str, int] = {}
     for item in rest:
         order.setdefault(lab_in(item.nodeid), len(order))
     rest.sort(

@@ -174,21 +174,19 @@ class Plays:
         """What comes between the play before and this one."""
         return self._all(number, self.pair.before)
 
-    def before_all(self) -> list[Command]:
-        """What comes before the first of them."""
-        where = [Command(host, ("mkdir", "-p", MOUNT_POINT)) for host in (MASTER, CLIENT)]
-        return self._all(0, (*where, *self.pair.first))
-
     def as_if_all(self, number: int) -> list[Command]:
-        """What leaves a file system as the plays before this one do."""
-        made = self.before_all()
+        """What leaves a fresh lab as the plays before this one do."""
+        where = [Command(host, ("mkdir", "-p", MOUNT_POINT)) for host in (MASTER, CLIENT)]
+        made = self._all(0, (*where, *self.pair.first))
         if not self.pair.anew:
             for play in range(number):
                 made += [*self.before(play), *self._all(play, [on(MASTER, *self.pair.master)])]
         return [*made, *self.before(number)]
 
-    def schedule(self, number: int, turns: tuple[Turn, ...] = ()) -> Schedule:
-        """A play where it is prepared; without turns, one after the other."""
+    def schedule(
+        self, number: int, turns: tuple[Turn, ...], prepare: Sequence[Command]
+    ) -> Schedule:
+        """A play; without turns, one after the other."""
         pair = self.pair
         look = [Command(host, pair.look, stdout=pair.both_say) for host in (CLIENT, MASTER)]
         quiet = [Command(host, no_errors(pair.errors)) for host in (CLIENT, MASTER)]
@@ -198,7 +196,7 @@ class Plays:
         )
         return Schedule(
             self._place,
-            prepare=(),
+            prepare=prepare,
             together=self._all(number, together),
             turns=turns,
             held={MASTER: int(Kind.COMMITS), CLIENT: int(Kind.FETCHES)},
@@ -252,6 +250,14 @@ def lab_of_turns(keeper: LabKeeper, shape: Shape) -> Iterator[TestLab]:
         yield lab
 
 
+@pytest.fixture
+def at_once(
+    request: pytest.FixtureRequest, lab_of_turns: TestLab, record_property: Note
+) -> Callable[[Pair], None]:
+    """Plays a pair on the lab."""
+    return lambda pair: play_all(request, lab_of_turns, pair, record_property)
+
+
 def play_all(
     request: pytest.FixtureRequest, lab: TestLab, pair: Pair, record_property: Note
 ) -> None:
@@ -268,14 +274,15 @@ def play_all(
     files = {name: host.guest.description.cache_files for name, host in hosts.items()}
     with turnstiles_of(files) as turnstiles:
 
-        def play(number: int, turns: Order = ()) -> Played:
-            schedule = plays.schedule(number, turns)
-            replace(schedule, prepare=plays.before(number)).make_ready(run)
+        def play(schedule: Schedule) -> Played:
+            schedule.make_ready(run)
             return schedule.play(run, turnstiles)
 
-        replace(plays.schedule(0), prepare=plays.before_all()).make_ready(run)
         # One after the other, and the other way round: the client may have more to do before.
-        alone = [play(0), play(1, (Turn(CLIENT), Turn(MASTER)))]
+        alone = [
+            play(plays.schedule(0, (), plays.as_if_all(0))),
+            play(plays.schedule(1, (Turn(CLIENT), Turn(MASTER)), plays.before(1))),
+        ]
         assert not [complaint for played in alone for complaint in played.complaints]
         commits, fetches = (
             max(played.passed[host] for played in alone) for host in (MASTER, CLIENT)
@@ -285,11 +292,11 @@ def play_all(
             "seen", f"{commits} commits, {fetches} fetches, {count} orders, {len(chosen)} played"
         )
         for number, turns in enumerate(chosen, len(alone)):
-            if complaints := play(number, turns).complaints:
+            schedule = plays.schedule(number, turns, plays.before(number))
+            if complaints := play(schedule).complaints:
                 folder = paths.results_directory() / paths.folder_name(request.node.nodeid)
                 path = folder / "schedule.json"
-                kept = plays.schedule(number, turns)
-                replace(kept, prepare=plays.as_if_all(number)).save(path)
+                replace(schedule, prepare=plays.as_if_all(number)).save(path)
                 said = "\n".join(complaints)
                 raise AssertionError(f"{said}\nin the order of vm/famlab replay {path}")
     hosts[MASTER].run(["famfs", "fsck", MOUNT_POINT])
@@ -314,27 +321,15 @@ def _of(devices: int) -> pytest.MarkDecorator:
 
 @_of(devices=1)
 @pytest.mark.shapes(hosts=(2,), dax=("device_dax", "fsdev_dax"))
-def test_at_once(
-    request: pytest.FixtureRequest,
-    lab_of_turns: TestLab,
-    shape: Shape,
-    pair: Pair,
-    record_property: Note,
-) -> None:
+def test_at_once(at_once: Callable[[Pair], None], pair: Pair) -> None:
     """On one device."""
-    play_all(request, lab_of_turns, pair, record_property)
+    at_once(pair)
 
 
 @_of(devices=2)
 @pytest.mark.shapes(
     hosts=(2,), topologies=("two-bridges",), dax=("device_dax", "fsdev_dax"), only=True
 )
-def test_at_once_with_two_devices(
-    request: pytest.FixtureRequest,
-    lab_of_turns: TestLab,
-    shape: Shape,
-    pair: Pair,
-    record_property: Note,
-) -> None:
+def test_at_once_with_two_devices(at_once: Callable[[Pair], None], pair: Pair) -> None:
     """On two."""
-    play_all(request, lab_of_turns, pair, record_property)
+    at_once(pair)

@@ -188,7 +188,7 @@ class Lab:
         """Give the dax devices of all hosts, which nothing may use, to another driver.
 
         Takes a tenth of what a boot does. Hosts that are started again have it too. Raises
-        UsageError, CommandFailed (no such driver, or a device is in use).
+        UsageError, CommandFailed with a guest's reason: its kernel has no such driver, for example.
         """
         _check_dax_driver(dax)
         self.state.dax = dax

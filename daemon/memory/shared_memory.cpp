@@ -23,6 +23,11 @@ Lines lines_of(uint64_t offset, uint64_t length) {
   return {begin, end - begin};
 }
 
+// No fetch_add: that is an instruction with LOCK, which is a fence and would hide a missing one.
+void count(std::atomic<uint64_t>& counter, uint64_t more) {
+  counter.store(counter.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+}
+
 }  // namespace
 
 SharedMemory::SharedMemory(std::string name, uint64_t size, bool writable)
@@ -49,7 +54,7 @@ void SharedMemory::invalidate(uint64_t offset, uint64_t length) {
   const Lines lines = lines_of(offset, length);
   if (lines.length == 0) return;
   invalidate_lines(lines.offset, lines.length);
-  lines_invalidated_.fetch_add(lines.length / kCacheLine, std::memory_order_relaxed);
+  count(lines_invalidated_, lines.length / kCacheLine);
 }
 
 std::span<const std::byte> SharedMemory::acquire(uint64_t offset, uint64_t length) {
@@ -57,7 +62,7 @@ std::span<const std::byte> SharedMemory::acquire(uint64_t offset, uint64_t lengt
   invalidate(offset, length);
   // Without the fence a load through the view could be satisfied before its line is dropped.
   load_fence();
-  fences_.fetch_add(1, std::memory_order_relaxed);
+  count(fences_, 1);
   return {base_ + offset, length};
 }
 
@@ -102,7 +107,7 @@ std::span<std::byte> SharedMemory::begin_write(uint64_t offset, uint64_t length)
   if (partial_last && !(partial_first && one_line)) invalidate(end - 1, 1);
   if (partial_first || partial_last) {
     load_fence();
-    fences_.fetch_add(1, std::memory_order_relaxed);
+    count(fences_, 1);
   }
   return {base_ + offset, length};
 }
@@ -113,12 +118,12 @@ void SharedMemory::write_back(uint64_t offset, uint64_t length) {
   const Lines lines = lines_of(offset, length);
   if (lines.length == 0) return;
   write_back_lines(lines.offset, lines.length);
-  lines_written_back_.fetch_add(lines.length / kCacheLine, std::memory_order_relaxed);
+  count(lines_written_back_, lines.length / kCacheLine);
 }
 
 void SharedMemory::fence() {
   store_fence();
-  fences_.fetch_add(1, std::memory_order_relaxed);
+  count(fences_, 1);
 }
 
 void SharedMemory::publish(uint64_t offset, uint64_t length) {

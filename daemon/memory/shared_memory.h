@@ -19,7 +19,8 @@ struct SharedPart {
   int fd = -1;
 };
 
-// What one SharedMemory has done since it was opened.
+// What one SharedMemory has done since it was opened. Of what threads did at the same moment some
+// may not be counted.
 struct Counters {
   uint64_t lines_written_back = 0;
   uint64_t lines_invalidated = 0;

@@ -42,7 +42,9 @@ class ObservedHost(Protocol):
     It may also have `how_to_enter() -> str`, the command that gives a person a shell on it, and
     `stacks() -> str`: where everything on it is just now, as something hangs. That is asked after
     new_logs(), must not raise, and may harm the host. With `new_logs_if_used() -> NewLogs` it says
-    what can be known without asking it, if nothing was done with it since new_logs().
+    what can be known without asking it, if nothing was done with it since new_logs(). With
+    `take_cores(folder, since)` it copies there what programs have dumped in the last `since`
+    seconds, and may raise.
     """
 
     @property
@@ -124,6 +126,7 @@ class Observer:
         # Called after a test that failed or harmed a host: drops what later tests would share.
         self.on_harm: list[Callable[[], None]] = []
         self._complaints: list[str] = []
+        self._opened = 0.0
         # The tests that have run in this process, and those that have used each lab.
         self._ran: list[str] = []
         self._users: dict[str, list[str]] = {}
@@ -131,6 +134,7 @@ class Observer:
     def open(self, folder: Folder) -> None:
         """A test begins."""
         self.folder = folder
+        self._opened = time.monotonic()
         folder.open()
         repro.write_earlier(folder.path, self._ran)
         self._ran.append(folder.node_id)
@@ -151,6 +155,16 @@ class Observer:
         stacks = getattr(host, "stacks", None)
         if stacks is not None and self.folder is not None:
             self.folder.append(f"{host.name}.stacks.txt", stacks())
+
+    def take_cores(self) -> None:
+        """Stores what programs have dumped during this test, on all hosts that can tell."""
+        for host in self.hosts:
+            take = getattr(host, "take_cores", None)
+            if take is not None and self.folder is not None:
+                try:
+                    take(self.folder.path, time.monotonic() - self._opened)
+                except Exception as error:  # evidence must never hide what the test itself says
+                    history.note(host.name, "its cores cannot be had", repr(error))
 
     def how_to_enter(self) -> list[str]:
         """For a person: a line for each host that can be entered."""

@@ -236,6 +236,8 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = "\n".join([*filter(None, [report.longreprtext]), *problems])
     if report.failed:
+        if call.when != "teardown":
+            observer.take_cores()
         _look_for_obstacle(item, call, report)
     if refused or (problems and call.excinfo is None):
         call.excinfo = _as_exception(item, report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,19 @@ done
 dmesg | wc -l
 """
 _STACKS_TIMEOUT = 90
+
+_CORES = "/run/famlab/cores"
+# The names of those that are not older than a number of seconds.
+_LIST_CORES = f"""\
+now=$(date +%s)
+for core in {_CORES}/*; do
+    [ -e "$core" ] && [ $((now - $(stat -c %Y "$core"))) -le "$1" ] && basename "$core"
+done
+true
+"""
+# A guest may show anything there.
+_CORE_NAME = re.compile(r"[\w.:-]{1,15}")  # as long as the name of a task
+_MOST_CORES = 4
 
 
 class State(enum.Enum):
@@ -167,6 +181,16 @@ class LabHost:
             return text
         except (FamlabError, ValueError) as error:
             return f"it does not answer: {error}\n{self._stack_by_panic()}"
+
+    def take_cores(self, folder: Path, since: float) -> None:
+        """Copies what programs have dumped in the last `since` seconds to HOST.core.PROGRAM."""
+        if self.state is not State.RUNNING or self._death():
+            return
+        words = ["sh", "-c", _LIST_CORES, "sh", str(int(since) + 1)]
+        names = self.guest.run(words, timeout=_GATHER_TIMEOUT * PATIENCE).text.splitlines()
+        for name in filter(_CORE_NAME.fullmatch, names[:_MOST_CORES]):
+            self.guest.pull(f"{_CORES}/{name}", folder / f"{self.name}.core.{name}", timeout=60)
+            history.note(self.name, "core", name)
 
     def _stack_by_panic(self) -> str:
         """What its kernel prints of the processor that an NMI reaches."""

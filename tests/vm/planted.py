@@ -35,6 +35,11 @@ def test_kernel_panics_after_the_last_assertion(lab: TestLab, shape: Shape) -> N
     lab.hosts[1].guest.panic()
 
 
+def test_program_dumps_core(lab: TestLab, shape: Shape) -> None:
+    lab.hosts[1].run(["sh", "-c", "kill -SEGV $$"], check=False)
+    raise AssertionError("planted, with a core")
+
+
 @pytest.fixture
 def warning_at_the_end(lab: TestLab) -> Iterator[None]:
     yield

@@ -22,11 +22,14 @@ TRUTH = {
     "test_qemu_is_killed_after_the_last_assertion": (FAILED, "host1: its QEMU has ended"),
     "test_host_hangs_after_the_last_assertion": (FAILED, "host1: it does not answer"),
     "test_kernel_panics_after_the_last_assertion": (FAILED, "host1: its kernel has panicked"),
+    "test_program_dumps_core": (FAILED, "planted, with a core"),
     "test_kernel_warns_in_teardown": (FAILED, "host1: kernel:"),
     "test_other_host_warns": (FAILED, "host1: kernel:"),
     "test_disk_is_full": (NOT_JUDGED, "No space left on device"),
     "test_guests_do_not_boot": (NOT_JUDGED, "BootPanic"),
 }
+# What is in the folder of a test beside what always is.
+FILES = {"test_program_dumps_core": "host1.core.sh"}
 # Of each outcome: a run's exit status if that is the worst of its tests.
 STATUS = {PASSED: 0, FAILED: 1, NOT_JUDGED: 125}
 
@@ -40,9 +43,9 @@ class Run:
     results: dict[str, Result]
     folder: Path
 
-    def evidence(self, test: str) -> str:
+    def evidence(self, test: str, name: str = "failure.txt") -> str:
         [folder] = (self.folder / "latest").glob(f"*.{test}_*")
-        return (folder / "failure.txt").read_text()
+        return (folder / name).read_text(errors="replace")
 
 
 def run_planted(folder: Path, *tests: str) -> Run:
@@ -86,3 +89,5 @@ def test_planted_trouble_gets_its_verdict(folder: Path, outcome: str) -> None:
     for name, words in expected.items():
         if words:
             assert words in run.evidence(name)
+        if name in FILES:
+            assert run.evidence(name, FILES[name]).startswith("\x7fELF")

@@ -125,6 +125,8 @@ class Observer:
         self.folder: Folder | None = None
         # Called after a test that failed or harmed a host: drops what later tests would share.
         self.on_harm: list[Callable[[], None]] = []
+        # Called for a test that failed, before it is torn down, with its folder: adds evidence.
+        self.on_failure: list[Callable[[Path], None]] = []
         self._complaints: list[str] = []
         self._opened = 0.0
         # The tests that have run in this process, and those that have used each lab.
@@ -156,15 +158,22 @@ class Observer:
         if stacks is not None and self.folder is not None:
             self.folder.append(f"{host.name}.stacks.txt", stacks())
 
-    def take_cores(self) -> None:
-        """Stores what programs have dumped during this test, on all hosts that can tell."""
+    def has_failed(self) -> None:
+        """Stores what is asked for only of a test that failed."""
+        if self.folder is None:
+            return
         for host in self.hosts:
             take = getattr(host, "take_cores", None)
-            if take is not None and self.folder is not None:
+            if take is not None:
                 try:
                     take(self.folder.path, time.monotonic() - self._opened)
                 except Exception as error:  # evidence must never hide what the test itself says
                     history.note(host.name, "its cores cannot be had", repr(error))
+        for add in self.on_failure:
+            try:
+                add(self.folder.path)
+            except Exception as error:
+                history.note("tests", "no further evidence", repr(error))
 
     def how_to_enter(self) -> list[str]:
         """For a person: a line for each host that can be entered."""

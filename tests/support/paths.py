@@ -36,6 +36,7 @@ OVERRIDES = (
     "DAX",
     "CPUS",
     "MEMORY",
+    "BLAME",
     "PATIENCE",
     "FULL",
     "ROUNDS",

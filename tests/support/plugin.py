@@ -237,7 +237,7 @@ def pytest_runtest_makereport(
         report.longrepr = "\n".join([*filter(None, [report.longreprtext]), *problems])
     if report.failed:
         if call.when != "teardown":
-            observer.take_cores()
+            observer.has_failed()
         _look_for_obstacle(item, call, report)
     if refused or (problems and call.excinfo is None):
         call.excinfo = _as_exception(item, report)

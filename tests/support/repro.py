@@ -148,7 +148,7 @@ _SCRIPT = """\
 #
 # in CLONE, else in REPO= or the clone that this is called in, else where it ran. --with-earlier:
 # after the tests that used the same lab before it (or the same process, if it used none). KEEP=1
-# and REPEAT=100 work as with tests/run. It ran as follows:
+# and REPEAT=100 work as with tests/run; BLAME=0 watches no accesses. It ran as follows:
 #
 {comments}
 set -euo pipefail
@@ -174,8 +174,8 @@ clone=$(readlink -f -- "$clone")
 commit=$(git -C "$clone" rev-parse HEAD 2>/dev/null || echo unknown)
 [ "$commit" = {commit} ] || echo "repro.sh: $clone is at $commit, the test ran at" {commit} >&2
 unset TESTS SHARD
-export JOBS="${{JOBS:-1}}"
 {exports}
+export JOBS="${{JOBS:-1}}" BLAME="${{BLAME:-1}}"
 cd -- "$clone"
 exec tests/run {suite} "${{earlier[@]}}" {test} "$@"
 """

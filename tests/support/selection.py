@@ -25,6 +25,11 @@ def amount(of_all: int, of_choice: int) -> int:
     return of_all if full() else of_choice
 
 
+def one_of(*values: str) -> tuple[str, ...]:
+    """All of them with FULL=1; else the one that SEED chooses, of what is too dear for each."""
+    return values if full() else (values[int(os.environ.get("SEED") or 0) % len(values)],)
+
+
 def of_all(config: pytest.Config) -> bool:
     """Whether FULL=1 asks for all; and who names tests means all of these."""
     named = config.option.keyword or any("::" in word for word in config.args)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
+from dataclasses import replace
 
 from famlab_vm.accelerator import choose_accelerator
 from famlab_vm.coherence import COHERENT, Memory, check_possible
@@ -18,15 +19,20 @@ _BEST = "noncoherent"
 
 @functools.cache
 def chosen() -> Memory:
-    """What MEMORY says, with the seed of the run, else the best there is.
+    """What MEMORY says, with the seed of the run, else the best there is; and what BLAME says.
 
     Raises UsageError for a MEMORY that is none.
     """
     default = COHERENT if limit() else _BEST
     memory = Memory.parse(os.environ.get("MEMORY") or default)
-    if memory.coherent or "seed=" in memory.policy:
+    if memory.coherent:
         return memory
-    return Memory(f"{memory.policy},seed={os.environ['SEED']}")
+    seeded = "seed=" in memory.policy
+    return replace(
+        memory,
+        policy=memory.policy if seeded else f"{memory.policy},seed={os.environ['SEED']}",
+        blame=memory.blame or os.environ.get("BLAME", "0") not in ("", "0"),
+    )
 
 
 @functools.cache

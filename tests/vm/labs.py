@@ -18,6 +18,8 @@ from typing import Protocol, TypeVar
 
 import pytest
 from famlab_vm import Artifacts, Connection, Lab, Topology
+from famlab_vm.blame import BlamedLab
+from famlab_vm.blame_report import as_html, as_json, as_text
 from famlab_vm.coherence import Memory
 from famlab_vm.machine import DaxDevice
 from support import history, paths, plugin, programs
@@ -89,6 +91,15 @@ class TestLab:
             for host in self.hosts:
                 host.has_changed_driver(shape.dax)
         return True
+
+    def write_blame(self, folder: Path) -> None:
+        """Writes down what its hosts did wrong with the shared memory, if that is watched."""
+        if not self.lab.state.blames:
+            return
+        findings = BlamedLab.of(self.lab.state).findings()
+        (folder / "blame.txt").write_text(as_text(findings))
+        (folder / "blame.json").write_text(as_json(findings))
+        (folder / "blame.html").write_text(as_html(findings, f"Lab {self.lab.name}"))
 
     def stand_down(self) -> None:
         """Unmounts what stays mounted from test to test."""
@@ -174,6 +185,7 @@ class LabKeeper:
             memory=memory or coherence.chosen(),
         )
         started = TestLab(shape, lab)
+        observer.on_failure.append(started.write_blame)
         plugin.adopt(started.shared_memory)
         for host in started.hosts:
             observer.add(host)
@@ -214,6 +226,12 @@ class LabKeeper:
 
     def end(self, started: TestLab) -> None:
         observer.remove(started.hosts)
+        observer.on_failure.remove(started.write_blame)
+        if started.lab.state.blames:
+            worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+            folder = paths.results_directory() / "blame" / f"{worker}-{started.lab.name}"
+            folder.mkdir(parents=True)
+            started.write_blame(folder)
         for host in started.hosts:
             host.state = State.GONE
         started.lab.down()

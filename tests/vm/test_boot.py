@@ -35,6 +35,7 @@ def test_dax_mode_is_the_one_asked_for(lab: TestLab, shape: Shape) -> None:
         assert drivers(host) == {shape.dax}
 
 
+@pytest.mark.of_the_lab
 def test_driver_is_changed_without_a_boot(lab: TestLab, shape: Shape) -> None:
     """Every host has it at once, and still when it has booted again."""
     here, there = lab.hosts
@@ -72,6 +73,7 @@ def test_fsdev_dax_works_or_says_what_is_missing(
         host.run(["famfs", "umount", "/mnt/boot"])
 
 
+@pytest.mark.of_the_lab
 @pytest.mark.expects_kernel_trouble("Kernel panic|Call Trace", host="host0")
 def test_panic_at_boot_is_named(keeper: LabKeeper) -> None:
     """A kernel that finds no init panics: BootPanic, with the kernel's own words."""
@@ -82,6 +84,7 @@ def test_panic_at_boot_is_named(keeper: LabKeeper) -> None:
     assert caught.value.host == "host0"
 
 
+@pytest.mark.of_the_lab
 def test_missing_region_is_named_and_leaves_nothing(keeper: LabKeeper) -> None:
     """Guests without CXL root decoders get no region: NoRegion says why, and the lab is gone."""
     keeper.drop()
@@ -91,6 +94,7 @@ def test_missing_region_is_named_and_leaves_nothing(keeper: LabKeeper) -> None:
     assert not {leak for leak in current() if leak.kind in ("process", "socket")}
 
 
+@pytest.mark.of_the_lab
 @pytest.mark.expects_kernel_trouble("Kernel panic|Call Trace|NMI", host="host0")
 @pytest.mark.shapes(hosts=(2,), fewest=2)
 def test_panicked_host_is_known_and_comes_back(lab: TestLab, shape: Shape) -> None:

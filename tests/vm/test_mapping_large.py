@@ -10,7 +10,7 @@ from vm.mapping import KINDS, Probe, make
 from vm.shapes import Shape
 
 GIBI = 1 << 30
-SIZE = 5 * GIBI + 123
+SIZE = 4 * GIBI + 64 * MEBI + 123
 
 
 # The topology whose devices make one region of 8 GiB.

@@ -22,7 +22,7 @@ COUNT = int(os.environ.get("ROUNDS") or selection.amount(6, 1))
 
 
 @pytest.mark.timeout(300 + 120 * COUNT)
-@pytest.mark.shapes(hosts=(3,), fewest=2, dax=("device_dax", "fsdev_dax"))
+@pytest.mark.shapes(hosts=(3,), fewest=2, dax=selection.one_of("device_dax", "fsdev_dax"))
 def test_rounds_of_sudden_death(cluster: Cluster, shape: Shape) -> None:
     """As many as ROUNDS says, on one cluster; a new file system now and then."""
     directory = paths.run_directory() / "sources"

@@ -119,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--memory", default="coherent", metavar="KIND",
         help="coherent, or noncoherent[:POLICY]: hosts see each other's stores only as they write "
         "back and invalidate; POLICY is strict (default) or lenient, with ,seed=N ,evict[=N] "
-        ",shuffle ,capacity=MEBIBYTES ,record ,turnstile",
+        ",shuffle ,capacity=MEBIBYTES ,blame ,record ,turnstile",
     )
     up.add_argument(
         "--workload", default="famfs", metavar="NAME|FILE",
@@ -208,6 +208,17 @@ def build_parser() -> argparse.ArgumentParser:
     mce.add_argument("address", type=_address, metavar="ADDRESS", help="physical, in the host")
     restart = host_command("restart", commands.restart, "start a host again, whatever its state")
     restart.add_argument("--timeout", type=_seconds, default=None, metavar="SECONDS")
+    blame = command(
+        "blame", commands.blame, "say which places in code do not keep shared memory coherent",
+        "For a lab whose memory is noncoherent:strict,blame: each stale load, overwritten line,\n"
+        "store that was not written back, write-back without a fence, and announcement that\n"
+        "overtook its data, once for each pair of places.\n\n"
+        "example:\n  famlab up --memory noncoherent:strict,blame --workload none\n"
+        "  famlab exec host0 -- ...\n  famlab blame\n\n"
+        "Exit code 0: nothing was wrong; 1: something was.\n",
+    )
+    blame.add_argument("--json", action="store_true", help="a list of objects")
+    blame.add_argument("--html", metavar="FILE", help="write a page with a lane for each host, too")
     play = command(
         "replay", replay, "play a schedule that a failed test of `make test-schedules` has left",
         "Starts a lab of its own and lets its hosts do at once what the file says, in the order\n"

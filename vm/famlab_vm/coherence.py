@@ -42,14 +42,22 @@ COUNTERS = (
 
 _ALLOWED = (
     "coherent, or noncoherent with a policy such as noncoherent:strict,seed=7: strict or lenient, "
-    "then seed=N, evict[=0..1024], shuffle, capacity=MEBIBYTES, and record or turnstile"
+    "then seed=N, evict[=0..1024], shuffle, capacity=MEBIBYTES, blame, and record or turnstile"
 )
 RECORD = "record"
 TURNSTILE = "turnstile"
+BLAME = "blame"
 _GATES = (RECORD, TURNSTILE)
 _WORD = re.compile(
-    r"seed=(\d{1,19})|evict(?:=(\d{1,4}))?|shuffle|capacity=([1-9]\d{0,5})|" + "|".join(_GATES)
+    r"seed=(\d{1,19})|evict(?:=(\d{1,4}))?|shuffle|capacity=([1-9]\d{0,5})|"
+    + "|".join((BLAME, *_GATES))
 )
+# The sizes of structs of vm/noncoherent: LineHistory, Findings (model/blame.h), SiteTable
+# (plugin/sites.h).
+_LINE_BYTES = 64
+_HISTORY_BYTES_OF_A_LINE = 224
+_FINDINGS_BYTES = 16 + 4096 * 232
+_SITES_BYTES = 16 + (1 << 16) * 472
 # As struct Held of vm/noncoherent/plugin/turnstile.h has it: kinds, unused, lines.
 HELD = struct.Struct("<IIQ")
 
@@ -58,11 +66,13 @@ HELD = struct.Struct("<IIQ")
 class Memory:
     """How hosts see the shared memory: `policy` of the model, empty if it is coherent. `gate`: who
     is told of each line that passes between a host and a device: RECORD writes it down
-    (vm/noncoherent/plugin/recorder.h), TURNSTILE lets turns.py hold it; empty: nobody.
+    (vm/noncoherent/plugin/recorder.h), TURNSTILE lets turns.py hold it; empty: nobody. `blame`:
+    each access is watched, and findings.py tells what was wrong.
     """
 
     policy: str = ""
     gate: str = ""
+    blame: bool = False
 
     @property
     def coherent(self) -> bool:
@@ -72,7 +82,8 @@ class Memory:
     def __str__(self) -> str:
         if self.coherent:
             return COHERENT
-        return f"{_KIND}:{self.policy}" + (f",{self.gate}" if self.gate else "")
+        words = [self.policy, BLAME if self.blame else "", self.gate]
+        return f"{_KIND}:{','.join(filter(None, words))}"
 
     @classmethod
     def parse(cls, text: str) -> Memory:
@@ -84,8 +95,8 @@ class Memory:
         gates = [word for word in words if word in _GATES]
         if kind != _KIND or not _valid(words) or len(gates) > 1:
             raise UsageError(f"memory: found {text!r}; allowed: {_ALLOWED}")
-        kept = ",".join(word for word in words if word not in _GATES)
-        return cls(kept, "".join(gates))
+        kept = ",".join(word for word in words if word not in (BLAME, *_GATES))
+        return cls(kept, "".join(gates), BLAME in words)
 
 
 def _valid(words: list[str]) -> bool:
@@ -156,10 +167,18 @@ def lines_file(memory: Path, device: str) -> Path:
     return memory / f"{device}.lines"
 
 
-def make_lines_files(topology: Topology, memory: Path) -> None:
-    """Make them, with a lab's shared memory in the directory `memory`."""
+def history_file(memory: Path, device: str) -> Path:
+    """Return where all hosts write down who stored and loaded each line of a device."""
+    return memory / f"{device}.history"
+
+
+def make_lines_files(topology: Topology, memory: Path, blame: bool) -> None:
+    """Make what hosts share beside each device, with a lab's shared memory in `memory`."""
     for device in topology.devices:
         sparse_file(lines_file(memory, device.name), _SHARED_FILE_BYTES)
+        if blame:
+            size = device.size // _LINE_BYTES * _HISTORY_BYTES_OF_A_LINE
+            sparse_file(history_file(memory, device.name), size)
 
 
 @dataclass(frozen=True)
@@ -202,6 +221,16 @@ class CacheFiles:
         """That of what waits, and that of what goes."""
         return Path(f"{self.turnstile}.waits"), Path(f"{self.turnstile}.goes")
 
+    @property
+    def findings(self) -> Path:
+        """What the host did wrong since the lab was made, if somebody looks for blame."""
+        return self.memory / f"{self.host}.findings"
+
+    @property
+    def sites(self) -> Path:
+        """The places in code that findings and histories name by number."""
+        return self.memory / f"{self.host}.sites"
+
     def cache(self, device: str) -> Path:
         """What the guest loads from and stores to in place of a device."""
         return self.memory / f"{self.host}.{device}"
@@ -215,6 +244,16 @@ class CacheFiles:
             sparse_file(self.cache(device.name), device.size)
             words += [f"cache={self.cache(device.name)}", f"device={self.memory / device.name}"]
             words += [f"lines={lines_file(self.memory, device.name)}"]
+            if memory.blame:
+                words += [f"history={history_file(self.memory, device.name)}"]
+        if memory.blame:
+            words += [f"host={int(self.host.removeprefix('host'))}"]
+            for key, path, size in (
+                ("findings", self.findings, _FINDINGS_BYTES), ("sites", self.sites, _SITES_BYTES),
+            ):  # fmt: skip
+                if not path.exists():
+                    sparse_file(path, size)
+                words.append(f"{key}={path}")
         self.record.unlink(missing_ok=True)
         if memory.gate == RECORD:
             sparse_file(self.record, 0)

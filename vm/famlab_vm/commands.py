@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from famlab_vm import process
 from famlab_vm.coherence import Memory
 from famlab_vm.console import Console
-from famlab_vm.errors import FamlabError, LabStateError, PrerequisiteMissing
+from famlab_vm.errors import FamlabError, LabStateError, PrerequisiteMissing, UsageError
 from famlab_vm.kernel_log import is_panic
 from famlab_vm.memory import remove_strays
 from famlab_vm.paths import (
@@ -177,6 +177,25 @@ def status(args: argparse.Namespace) -> int:
     else:
         show("\n\n".join(describe(lab) for lab in labs))
     return 0
+
+
+def blame(args: argparse.Namespace) -> int:
+    """Say what was wrong with a lab's shared memory; 1 if something was."""
+    from famlab_vm import blame_report
+    from famlab_vm.blame import BlamedLab
+
+    state = LabState.load(args.name)
+    if not state.blames:
+        raise UsageError(
+            f"lab {args.name}: its memory is {state.memory}; accesses are watched in one of "
+            "`famlab up --memory noncoherent:strict,blame`"
+        )
+    findings = BlamedLab.of(state).findings()
+    if args.html:
+        Path(args.html).write_text(blame_report.as_html(findings, f"Lab {args.name}"))
+    text = blame_report.as_json(findings) if args.json else blame_report.as_text(findings)
+    show(text.removesuffix("\n"))
+    return 1 if findings else 0
 
 
 def _host_state(args: argparse.Namespace) -> LabState:

@@ -165,6 +165,8 @@ class GuestDescription:
             f"famlab.dax={self.dax}",
             f"famlab.fabric={self.topology.fabric}",
         ]
+        if self.coherence.blame:
+            words.append("norandmaps")  # programs are found by where they lie
         if self.clock_offset and self.kvm:
             # KVM's clock would give the guest this machine's time; without it the RTC's is taken.
             words.append("no-kvmclock")

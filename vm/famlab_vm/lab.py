@@ -123,7 +123,7 @@ class Lab:
         try:
             create_memory(topology, state.uuid, directory)
             if not memory.coherent:
-                make_lines_files(topology, directory / "memory")
+                make_lines_files(topology, directory / "memory", memory.blame)
         except BaseException:
             remove_lab(directory, connection, state)
             lock.release()

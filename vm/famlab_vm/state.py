@@ -69,6 +69,11 @@ class LabState:
         """The lab's directory."""
         return lab_directory(self.name)
 
+    @property
+    def blames(self) -> bool:
+        """Whether each access to its shared memory is watched."""
+        return Memory.parse(self.memory).blame
+
     def guest(self, host: str) -> GuestDescription:
         """Return the description of one host. Raises LabStateError if the lab has no such host."""
         if host not in self.hosts:

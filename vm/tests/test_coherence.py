@@ -14,6 +14,7 @@ from famlab_vm.coherence import (
     CacheFiles,
     Memory,
     check_possible,
+    history_file,
     lines_file,
     make_lines_files,
     windows,
@@ -34,6 +35,9 @@ def test_kinds() -> None:
         memory = Memory.parse(text)
         assert not memory.coherent and memory.policy == policy
         assert Memory.parse(str(memory)) == memory and not memory.gate
+    watched = Memory.parse("noncoherent:strict,blame,seed=7,record")
+    assert watched == Memory("strict,seed=7", "record", blame=True)
+    assert Memory.parse(str(watched)) == watched
     for gate in ("record", "turnstile"):
         watched = Memory.parse(f"noncoherent:strict,{gate},seed=7,shuffle")
         assert watched == Memory("strict,seed=7,shuffle", gate)
@@ -114,8 +118,29 @@ def test_caches_are_new_at_each_start(tmp_path: Path) -> None:
 
 def test_locks_of_lines_are_there_before_the_hosts(tmp_path: Path) -> None:
     """Hosts start side by side: none of them makes what they share."""
-    make_lines_files(Topology.load("two-bridges"), tmp_path)
+    topology = Topology.load("two-bridges")
+    make_lines_files(topology, tmp_path, blame=False)
     assert all(lines_file(tmp_path, name).stat().st_size > 4096 for name in ("mem0", "mem1"))
+    assert not history_file(tmp_path, "mem0").exists()
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    make_lines_files(topology, watched, blame=True)
+    size = topology.devices[0].size // 64 * 224
+    assert history_file(watched, "mem0").stat().st_size == size
+
+
+def test_what_was_found_outlives_a_start_of_the_host(tmp_path: Path) -> None:
+    files = CacheFiles(memory=tmp_path, directory=tmp_path, host="host3")
+    topology = Topology.load("one-device")
+    memory = Memory.parse("noncoherent:strict,blame,seed=1")
+    files.prepare(topology, memory)
+    said = files.configuration.read_text().splitlines()
+    assert "host=3" in said and f"findings={files.findings}" in said
+    assert f"history={history_file(tmp_path, 'mem0')}" in said
+    with files.findings.open("r+b") as file:
+        file.write(b"found")
+    files.prepare(topology, memory)
+    assert files.findings.read_bytes().startswith(b"found")
 
 
 def test_counters_are_those_of_the_model() -> None:

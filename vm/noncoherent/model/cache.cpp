@@ -32,7 +32,7 @@ void each_line(uint64_t offset, unsigned length, const Tell& tell) {
 }  // namespace
 
 Cache::Cache(unsigned number, SharedDevice& device, Frames& frames, const Policy& policy,
-             Counters& counters, Gate* gate)
+             Counters& counters, Gate* gate, DeviceBlame* blame)
     : number_(number),
       device_(device),
       frames_(frames),
@@ -40,6 +40,7 @@ Cache::Cache(unsigned number, SharedDevice& device, Frames& frames, const Policy
       policy_(policy),
       counters_(counters),
       gate_(gate),
+      blame_(blame),
       parts_(std::make_unique<std::atomic<Part*>[]>(device.pages() / kPagesPerPart + 1)),
       random_(policy.seed * 0x9e3779b97f4a7c15 + number) {}
 
@@ -75,7 +76,15 @@ void Cache::fill(uint64_t page) {
   if (gate_ != nullptr) gate_->fetch(number_, page * kLinesPerPage, kLinesPerPage);
   PageState& state = *find(page);
   auto base = std::make_unique<Page>();
-  device_.fetch_page(page, *base);
+  if (blame_ == nullptr) {
+    device_.fetch_page(page, *base);
+  } else {
+    device_.fetch_page(page, *base, [&](const std::byte*) {
+      for (unsigned i = 0; i < kLinesPerPage; ++i) {
+        blame_->fetched_locked(page * kLinesPerPage + i);
+      }
+    });
+  }
   ++counters_.fills;
   state.base = std::move(base);
   state.turn = turns_++;
@@ -111,7 +120,11 @@ Line Cache::bytes_of(uint64_t line) {
 // it dirty again: the bit goes before the bytes are read.
 bool Cache::capture_locked(PageState& page, uint64_t line, Line& bytes) {
   const bool modified = page.modified.fetch_and(~bit(line)) & bit(line);
-  if (!modified && differing(page, line) == 0) return false;
+  const Mask changed = modified && blame_ == nullptr ? kAll : differing(page, line);
+  if (!modified && changed == 0) return false;
+  if (blame_ != nullptr) {
+    device_.locked(line, [&](const std::byte*) { blame_->flushed_locked(line, changed); });
+  }
   bytes = bytes_of(line);
   std::memcpy(base_of(page, line), bytes.data(), kLineSize);
   return true;
@@ -119,8 +132,12 @@ bool Cache::capture_locked(PageState& page, uint64_t line, Line& bytes) {
 
 void Cache::commit_locked(uint64_t line, const Line& bytes, Mask which) {
   if (gate_ != nullptr) gate_->commit({number_, line, bytes, which}, *this);
-  device_.commit(line, bytes, which);
   ++counters_.commits;
+  if (blame_ == nullptr) return device_.commit(line, bytes, which);
+  const bool again = find(line / kLinesPerPage)->modified.load() & bit(line);
+  device_.commit(line, bytes, which, [&](const std::byte* there) {
+    blame_->committed_locked(line, bytes, there, which, again);
+  });
 }
 
 void Cache::each(const Tell& tell) {
@@ -144,7 +161,10 @@ void Cache::each(const Tell& tell) {
 // meanwhile.
 void Cache::refetch_locked(PageState& page, uint64_t line, Mask except) {
   if (gate_ != nullptr) gate_->fetch(number_, line, 1);
-  const Line fresh = device_.fetch_line(line);
+  const Line fresh =
+      blame_ == nullptr
+          ? device_.fetch_line(line)
+          : device_.fetch_line(line, [&](const std::byte*) { blame_->fetched_locked(line); });
   std::byte* const base = base_of(page, line);
   if (std::memcmp(base, fresh.data(), kLineSize) == 0) return;
   ++counters_.refreshed;
@@ -182,6 +202,9 @@ void Cache::store_to_line(uint64_t line, Mask which) {
   PageState* const page = find(line / kLinesPerPage);
   if (page == nullptr) return;
   if (gate_ != nullptr) ++stores_;
+  if (blame_ != nullptr) {
+    device_.locked(line, [&](const std::byte*) { blame_->stored_locked(line, which); });
+  }
   // The exchange also keeps the store, which came before, from being seen later than the bit.
   const bool first = !(page->modified.fetch_or(bit(line)) & bit(line));
   const bool owed = page->owed.load() & bit(line);
@@ -203,6 +226,13 @@ void Cache::store_to_line(uint64_t line, Mask which) {
 
 void Cache::stored(uint64_t offset, unsigned length) {
   each_line(offset, length, [this](uint64_t line, Mask which) { store_to_line(line, which); });
+}
+
+void Cache::loaded(uint64_t offset, unsigned length) {
+  each_line(offset, length, [this](uint64_t line, Mask) {
+    if (blame_->loaded_as_before(line)) return;
+    device_.locked(line, [&](const std::byte*) { blame_->loaded_locked(line); });
+  });
 }
 
 bool Cache::write_back(uint64_t line) {
@@ -299,11 +329,17 @@ bool Cache::store_line_around(uint64_t line, Mask which) {
   PageState* const page = present_locked(line / kLinesPerPage);
   if (page == nullptr) return false;
   ++counters_.non_temporal;
+  if (blame_ != nullptr) {
+    device_.locked(line, [&](const std::byte*) { blame_->stored_locked(line, which); });
+  }
   if (gate_ != nullptr) ++stores_;
   Owed& owed = owed_[line];
   page->owed.fetch_or(bit(line));
   const bool modified = page->modified.load() & bit(line);
   if (owed.around && !modified) {  // the next part of a copy: the rest of the line is taken already
+    if (blame_ != nullptr) {
+      device_.locked(line, [&](const std::byte*) { blame_->flushed_locked(line, which); });
+    }
     take_bytes(*page, line, which, owed);
     maybe_evict_locked();
     return true;

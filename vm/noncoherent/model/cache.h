@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "model/blame.h"
 #include "model/counters.h"
 #include "model/frames.h"
 #include "model/gate.h"
@@ -33,9 +34,10 @@ namespace noncoherent {
 // in the gate blocks the others.
 class Cache final : private DirtyLines {
  public:
-  // All but the policy outlive this object. `number` is what the gate is told of the device.
+  // All but the policy outlive this object. `number` is what the gate is told of the device. Null:
+  // nobody holds what passes; nobody looks for who is to blame.
   Cache(unsigned number, SharedDevice& device, Frames& frames, const Policy& policy,
-        Counters& counters, Gate* gate);
+        Counters& counters, Gate* gate, DeviceBlame* blame = nullptr);
   ~Cache() override;
   Cache(const Cache&) = delete;
   Cache& operator=(const Cache&) = delete;
@@ -47,6 +49,9 @@ class Cache final : private DirtyLines {
   // As stored(), when several processors run: puts bytes back that a line fetched at the same
   // moment has replaced.
   void stored_beside_others(uint64_t offset, unsigned length, const std::byte* value);
+
+  // The host has loaded 1..64 bytes; told only for who looks for blame.
+  void loaded(uint64_t offset, unsigned length);
 
   // CLWB. Returns whether something is left for a fence.
   bool write_back(uint64_t line);
@@ -113,6 +118,7 @@ class Cache final : private DirtyLines {
   const Policy policy_;
   Counters& counters_;
   Gate* const gate_;
+  DeviceBlame* const blame_;
   std::atomic<uint64_t> stores_{0};  // counted for the gate alone
 
   std::mutex mutex_;

@@ -48,9 +48,10 @@ class SharedDevice::Guard {
   LineLocks::Stripe& stripe;
 };
 
-void SharedDevice::commit(uint64_t number, const Line& line, Mask which) {
+void SharedDevice::commit(uint64_t number, const Line& line, Mask which, const UnderLock& also) {
   Guard guard(*this, number / kLinesPerPage);
   std::byte* const place = memory_.data() + number * kLineSize;
+  if (also) also(place);
   Line& whole = guard.stripe.bytes;
   if (which == kAll) {
     whole = line;
@@ -69,16 +70,25 @@ void SharedDevice::commit(uint64_t number, const Line& line, Mask which) {
   std::atomic_ref(guard.stripe.unfinished).store(0, std::memory_order_relaxed);
 }
 
-Line SharedDevice::fetch_line(uint64_t number) {
+Line SharedDevice::fetch_line(uint64_t number, const UnderLock& also) {
   Guard guard(*this, number / kLinesPerPage);
+  const std::byte* const place = memory_.data() + number * kLineSize;
+  if (also) also(place);
   Line line;
-  std::memcpy(line.data(), memory_.data() + number * kLineSize, kLineSize);
+  std::memcpy(line.data(), place, kLineSize);
   return line;
 }
 
-void SharedDevice::fetch_page(uint64_t number, Page& page) {
+void SharedDevice::fetch_page(uint64_t number, Page& page, const UnderLock& also) {
   Guard guard(*this, number);
-  std::memcpy(page.data(), memory_.data() + number * kPageSize, kPageSize);
+  const std::byte* const place = memory_.data() + number * kPageSize;
+  if (also) also(place);
+  std::memcpy(page.data(), place, kPageSize);
+}
+
+void SharedDevice::locked(uint64_t number, const UnderLock& body) {
+  Guard guard(*this, number / kLinesPerPage);
+  body(memory_.data() + number * kLineSize);
 }
 
 }  // namespace noncoherent

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "model/line.h"
@@ -42,6 +43,10 @@ struct LineLocks {
 // Offsets are those of lines and pages, not of bytes; the caller keeps them inside the device.
 class SharedDevice {
  public:
+  // What is done under the lock of a line or page, before its bytes change or are read; `there` is
+  // where they are on the device. Must not call this object.
+  using UnderLock = std::function<void(const std::byte* there)>;
+
   // `memory` is the device, `locks` is prepared; both outlive this object.
   SharedDevice(std::span<std::byte> memory, LineLocks& locks) : memory_(memory), locks_(locks) {}
 
@@ -49,9 +54,11 @@ class SharedDevice {
   uint64_t pages() const { return memory_.size() / kPageSize; }
 
   // Stores those bytes of `line` that `which` names, all at once for whoever reads it.
-  void commit(uint64_t number, const Line& line, Mask which);
-  Line fetch_line(uint64_t number);
-  void fetch_page(uint64_t number, Page& page);
+  void commit(uint64_t number, const Line& line, Mask which, const UnderLock& also = {});
+  Line fetch_line(uint64_t number, const UnderLock& also = {});
+  void fetch_page(uint64_t number, Page& page, const UnderLock& also = {});
+  // Only that, for a line.
+  void locked(uint64_t number, const UnderLock& body);
 
  private:
   class Guard;

@@ -59,8 +59,8 @@ struct Device {
 
 // A host with one processor; offsets are bytes of the device.
 struct Host {
-  Host(Device& device, std::string_view policy, Gate* gate = nullptr)
-      : cache(0, device.shared, frames, parse_policy(policy), counters, gate),
+  Host(Device& device, std::string_view policy, Gate* gate = nullptr, DeviceBlame* blame = nullptr)
+      : cache(0, device.shared, frames, parse_policy(policy), counters, gate, blame),
         processor(counters, parse_policy(policy)) {}
 
   void touch(uint64_t offset) {

@@ -2,15 +2,32 @@
 #include "plugin/configuration.h"
 
 #include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
 
+#include "model/blame.h"
+
 namespace noncoherent {
+
+namespace {
+
+unsigned host_number(const std::string& text) {
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || *end != '\0' || number >= Announcements::kHosts) {
+    throw std::invalid_argument("host=" + text + " is no number from 0 to " +
+                                std::to_string(Announcements::kHosts - 1));
+  }
+  return number;
+}
+
+}  // namespace
 
 Configuration Configuration::parse(std::string_view text) {
   Configuration found;
-  std::vector<std::string> caches, devices, lines;
+  std::vector<std::string> caches, devices, lines, histories;
   for (std::string_view rest = text; !rest.empty();) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     const std::string_view line = rest.substr(0, end);
@@ -32,6 +49,14 @@ Configuration Configuration::parse(std::string_view text) {
       found.record = value;
     } else if (key == "turnstile") {
       found.turnstile = value;
+    } else if (key == "host") {
+      found.host = host_number(value);
+    } else if (key == "findings") {
+      found.findings = value;
+    } else if (key == "sites") {
+      found.sites = value;
+    } else if (key == "history") {
+      histories.push_back(value);
     } else if (key == "cache") {
       caches.push_back(value);
     } else if (key == "device") {
@@ -45,8 +70,13 @@ Configuration Configuration::parse(std::string_view text) {
   if (devices.empty() || caches.size() != devices.size() || lines.size() != devices.size()) {
     throw std::invalid_argument("each device needs cache=, device= and lines=");
   }
+  const bool blames = !found.findings.empty();
+  if (blames == found.sites.empty() || histories.size() != (blames ? devices.size() : 0)) {
+    throw std::invalid_argument("findings= needs sites=, and history= of each device");
+  }
+  histories.resize(devices.size());
   for (size_t i = 0; i < devices.size(); ++i) {
-    found.devices.push_back({caches[i], devices[i], lines[i]});
+    found.devices.push_back({caches[i], devices[i], lines[i], histories[i]});
   }
   for (const Window& window : found.windows.all()) {
     for (const unsigned device : window.devices) {

@@ -35,6 +35,11 @@ Machine::Device::Device(const DeviceFiles& files, unsigned number)
       shared_file.bytes().size() % kPageSize != 0) {
     throw std::invalid_argument(files.cache + " has another size than " + files.device);
   }
+  if (files.history.empty()) return;
+  history_file.emplace(files.history);
+  if (history_file->bytes().size() < shared.lines() * sizeof(LineHistory)) {
+    throw std::invalid_argument(files.history + " is too short for the lines of " + files.device);
+  }
 }
 
 Machine::Machine(const Configuration& configuration, unsigned processors)
@@ -46,8 +51,20 @@ Machine::Machine(const Configuration& configuration, unsigned processors)
   if (!configuration.record.empty()) gate_ = std::make_unique<Recorder>(configuration.record);
   if (!configuration.turnstile.empty())
     gate_ = std::make_unique<Turnstile>(configuration.turnstile);
+  if (!configuration.findings.empty()) {
+    findings_file_.emplace(configuration.findings);
+    sites_file_.emplace(configuration.sites);
+    blame_ = std::make_unique<Blame>(configuration.host,
+                                     object_in<Findings>(*findings_file_, "findings"));
+    sites_ = std::make_unique<Sites>(object_in<SiteTable>(*sites_file_, "sites"));
+  }
   for (unsigned i = 0; i < configuration.devices.size(); ++i) {
     devices_.push_back(std::make_unique<Device>(configuration.devices[i], i));
+    Device& device = *devices_.back();
+    if (!blame_) continue;
+    device.blame = std::make_unique<DeviceBlame>(
+        *blame_, i,
+        std::span(&object_in<LineHistory>(*device.history_file, "history"), device.shared.lines()));
   }
   for (unsigned i = 0; i < processors; ++i) processors_.emplace_back(counters_, policy_);
 }
@@ -60,11 +77,15 @@ void Machine::start() {
     if (status.st_blocks != 0) throw std::runtime_error("QEMU has used a device before the guest");
     device->frames = std::make_unique<GuestFrames>(faults_, device->cache_file, mapping);
     device->cache = std::make_unique<Cache>(device->number, device->shared, *device->frames,
-                                            policy_, counters_, gate_.get());
+                                            policy_, counters_, gate_.get(), device->blame.get());
     faults_.watch(mapping, device->cache_file.bytes().size(),
                   [cache = device->cache.get()](uint64_t page) { cache->fill(page); });
   }
   faults_.run([this](const std::string& reason) { die(reason); });
+}
+
+void Machine::loaded(Place place, unsigned length) {
+  devices_[place.device]->cache->loaded(place.offset, length);
 }
 
 void Machine::stored(Place place, unsigned length) {

@@ -6,13 +6,16 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "model/blame.h"
 #include "model/cache.h"
 #include "model/processor.h"
 #include "plugin/configuration.h"
 #include "plugin/descriptor.h"
+#include "plugin/sites.h"
 #include "plugin/unmapped_flushes.h"
 #include "plugin/user_faults.h"
 
@@ -31,7 +34,10 @@ class Machine {
 
   // Where a physical address is; nothing for other memory.
   std::optional<Place> find(uint64_t address) const { return windows_.find(address); }
+  // Null if nobody is blamed; then loads are not told.
+  Sites* sites() const { return sites_.get(); }
   // Of a place of a device.
+  void loaded(Place place, unsigned length);
   void stored(Place place, unsigned length);
   void stored_beside_others(Place place, unsigned length, const std::byte* value);
   void stored_around(unsigned processor, Place place, unsigned length);
@@ -63,9 +69,11 @@ class Machine {
     Device(const DeviceFiles& files, unsigned number);
 
     MappedFile cache_file, shared_file, lines_file;
+    std::optional<MappedFile> history_file;
     unsigned number;
     SharedDevice shared;
     std::unique_ptr<GuestFrames> frames;  // from start() on
+    std::unique_ptr<DeviceBlame> blame;   // null if nobody is blamed
     std::unique_ptr<Cache> cache;
   };
   // Beyond these pages, 1 GiB, flushes of what is never mapped are forgotten, oldest first.
@@ -77,6 +85,9 @@ class Machine {
   MappedFile counters_file_;
   Counters& counters_;
   std::unique_ptr<Gate> gate_;  // null if nobody watches
+  std::optional<MappedFile> findings_file_, sites_file_;
+  std::unique_ptr<Blame> blame_;
+  std::unique_ptr<Sites> sites_;
   std::vector<std::unique_ptr<Device>> devices_;
   std::deque<Processor> processors_;
 

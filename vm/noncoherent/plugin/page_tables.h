@@ -21,4 +21,8 @@ using ReadPhysical = std::function<uint64_t(uint64_t address)>;
 // `root` is CR3. Accesses are taken to be allowed wherever something is mapped.
 Translation translate(uint64_t root, uint64_t address, const ReadPhysical& read);
 
+// Tells of each page of 4 KiB that user code can execute in.
+void each_code_page(uint64_t root, const ReadPhysical& read,
+                    const std::function<void(uint64_t address, uint64_t physical)>& tell);
+
 }  // namespace noncoherent

@@ -40,7 +40,7 @@ namespace {
 constexpr const char* kRegisters[] = {"rax", "rcx", "rdx", "rbx",     "rsp",    "rbp", "rsi",
                                       "rdi", "r8",  "r9",  "r10",     "r11",    "r12", "r13",
                                       "r14", "r15", "cr3", "fs_base", "gs_base"};
-constexpr int kCr3 = 16, kFsBase = 17, kGsBase = 18;
+constexpr int kStackPointer = 4, kCr3 = 16, kFsBase = 17, kGsBase = 18;
 
 constexpr uint64_t kLongestStore = 64;  // bytes
 
@@ -67,6 +67,10 @@ struct Vcpu {
   std::array<uint64_t, 1024> others;  // by their last ten bits: numbers of pages of other memory
   uint64_t flushed = kNone;           // the page of a device that was flushed last,
   uint64_t flushed_place = 0;         // and where it is
+  uint64_t stack = kNone;             // the page of the stack, while somebody looks for blame,
+  uint64_t stack_place = 0;           // and where it is
+  BuildId program{};                  // that is in the address space
+  bool program_known = false;
   std::array<qemu_plugin_register*, std::size(kRegisters)> registers{};
   Bytes bytes;
 
@@ -75,7 +79,8 @@ struct Vcpu {
   Vcpu() { forget(); }
   void forget() {
     others.fill(kNone);
-    flushed = kNone;
+    flushed = stack = kNone;
+    program_known = false;
   }
   uint64_t read(int number) {
     qemu_plugin_register* const found = registers[static_cast<size_t>(number)];
@@ -90,7 +95,8 @@ struct Vcpu {
 struct FlushInstruction {
   Flush flush;
   Address address;
-  uint64_t next;  // the address of the next instruction where it matters
+  uint64_t next;        // the address of the next instruction where it matters
+  const CodePlace* at;  // null if nobody looks for blame
 };
 
 struct State {
@@ -99,8 +105,11 @@ struct State {
   qemu_plugin_u64 waiting;  // per processor: whether a fence has something to do
   bool started = false;
 
-  std::mutex mutex;  // of `flushes`
-  std::map<std::tuple<int, int, int, int, unsigned, int64_t, uint64_t>, FlushInstruction> flushes;
+  std::mutex mutex;  // of `flushes` and `places`
+  std::map<std::tuple<int, int, int, int, unsigned, int64_t, uint64_t, const CodePlace*>,
+           FlushInstruction>
+      flushes;
+  std::map<std::pair<uint64_t, const uint8_t*>, CodePlace> places;
 };
 
 State* state;
@@ -121,6 +130,46 @@ void guarded(const Body& body) noexcept {
 uint64_t read_physical(Bytes& bytes, uint64_t address) {
   return qemu_plugin_read_memory_hwaddr(address, bytes.empty(), 8) == 0 ? bytes.number() : 0;
 }
+
+// Of guest memory that is no device's: that could be absent, and its cache is locked.
+uint64_t read_ordinary(Bytes& bytes, uint64_t address) {
+  return state->machine->find(address) ? 0 : read_physical(bytes, address);
+}
+
+// The instruction of a processor that this thread emulates.
+class Here final : public Whereabouts {
+ public:
+  Here(unsigned index, const CodePlace* at) : vcpu_(*state->vcpus[index]), at_(at) {
+    if (state->machine->sites() != nullptr) current = this;
+  }
+  ~Here() override { current = nullptr; }
+  Here(const Here&) = delete;
+  Here& operator=(const Here&) = delete;
+
+  Site site() override {
+    if (site_ != 0) return site_;
+    const ReadPhysical read = [this](uint64_t place) { return read_ordinary(vcpu_.bytes, place); };
+    const uint64_t stack = vcpu_.read(kStackPointer);
+    if (stack / kPageSize != vcpu_.stack) {
+      const Translation found = translate(vcpu_.read(kCr3), stack, read);
+      vcpu_.stack_place = found.mapped ? found.address - stack % kPageSize : 0;
+      vcpu_.stack = stack / kPageSize;
+    }
+    if (!vcpu_.program_known) {
+      const GuestCode code(vcpu_.read(kCr3), read);
+      vcpu_.program = program_of(code);
+      vcpu_.program_known = true;
+    }
+    const uint64_t top = read(vcpu_.stack_place + stack % kPageSize / 8 * 8);
+    return site_ = state->machine->sites()->number(*at_, stack, top, vcpu_.read(kCr3),
+                                                   vcpu_.program, read);
+  }
+
+ private:
+  Vcpu& vcpu_;
+  const CodePlace* const at_;
+  Site site_ = 0;
+};
 
 void note_waiting(unsigned vcpu) {
   qemu_plugin_u64_set(state->waiting, vcpu, state->machine->waiting(vcpu) ? 1 : 0);
@@ -145,6 +194,7 @@ void flush_executed(unsigned index, void* data) {
   guarded([&] {
     const auto& instruction = *static_cast<const FlushInstruction*>(data);
     Vcpu& vcpu = *state->vcpus[index];
+    const Here here(index, instruction.at);
     const uint64_t address = address_of(vcpu, instruction);
     if (address / kPageSize == vcpu.flushed) {
       state->machine->flush(index, instruction.flush, vcpu.flushed_place + address % kPageSize);
@@ -197,6 +247,7 @@ std::optional<Place> place_of(unsigned index, qemu_plugin_meminfo_t info, uint64
   const std::optional<Place> place = state->machine->find(physical);
   if (place) return place;
   if (state->machine->watches(physical)) {
+    Whereabouts::current = nullptr;  // who flushed is not who maps the page
     state->machine->entry_stored(
         physical, [&](uint64_t entry) { return read_physical(vcpu.bytes, entry); },
         [](unsigned processor) { qemu_plugin_u64_set(state->waiting, processor, 1); });
@@ -251,18 +302,40 @@ void stored_around(unsigned index, qemu_plugin_meminfo_t info, uint64_t address,
   });
 }
 
-FlushInstruction* intern(Flush flush, const Address& from, uint64_t next) {
+// Of loads and stores while somebody looks for blame.
+template <qemu_plugin_vcpu_mem_cb_t tell>
+void blamed(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void* at) {
+  if (is_elsewhere(index, address)) return;
+  const Here here(index, static_cast<const CodePlace*>(at));
+  tell(index, info, address, nullptr);
+}
+
+void loaded(unsigned index, qemu_plugin_meminfo_t info, uint64_t address, void*) {
+  each_part(index, info, address,
+            [](Place place, unsigned, unsigned length) { state->machine->loaded(place, length); });
+}
+
+CodePlace* place_in_code(const qemu_plugin_insn* insn) {
+  if (state->machine->sites() == nullptr) return nullptr;
+  const CodePlace place{qemu_plugin_insn_vaddr(insn),
+                        static_cast<const uint8_t*>(qemu_plugin_insn_haddr(insn))};
+  const std::lock_guard lock(state->mutex);
+  return &state->places.try_emplace({place.address, place.bytes}, place).first->second;
+}
+
+FlushInstruction* intern(Flush flush, const Address& from, uint64_t next, const CodePlace* at) {
   if (from.base != Address::kNextInstruction) next = 0;
   const std::lock_guard lock(state->mutex);
-  const auto key = std::tuple(static_cast<int>(flush), static_cast<int>(from.segment), from.base,
-                              from.index, from.scale * 2 + from.truncated, from.displacement, next);
-  return &state->flushes.try_emplace(key, FlushInstruction{flush, from, next}).first->second;
+  const auto key =
+      std::tuple(static_cast<int>(flush), static_cast<int>(from.segment), from.base, from.index,
+                 from.scale * 2 + from.truncated, from.displacement, next, at);
+  return &state->flushes.try_emplace(key, FlushInstruction{flush, from, next, at}).first->second;
 }
 
 void watch_flush(qemu_plugin_insn* insn, Flush flush, const Address& address) {
   const uint64_t next = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn);
   qemu_plugin_register_vcpu_insn_exec_cb(insn, flush_executed, QEMU_PLUGIN_CB_R_REGS,
-                                         intern(flush, address, next));
+                                         intern(flush, address, next, place_in_code(insn)));
 }
 
 void watch_fence(qemu_plugin_insn* insn, qemu_plugin_vcpu_udata_cb_t executed) {
@@ -270,14 +343,21 @@ void watch_fence(qemu_plugin_insn* insn, qemu_plugin_vcpu_udata_cb_t executed) {
                                               QEMU_PLUGIN_COND_NE, state->waiting, 0, nullptr);
 }
 
+// Loads and stores of the instruction, or stores alone.
+template <qemu_plugin_vcpu_mem_cb_t tell>
+void watch_memory(qemu_plugin_insn* insn, qemu_plugin_mem_rw which) {
+  const bool blames = state->machine->sites() != nullptr;
+  qemu_plugin_register_vcpu_mem_cb(insn, blames ? blamed<tell> : tell,
+                                   blames ? QEMU_PLUGIN_CB_R_REGS : QEMU_PLUGIN_CB_NO_REGS, which,
+                                   place_in_code(insn));
+}
+
 void watch(qemu_plugin_insn* insn) {
   uint8_t bytes[16];
   const size_t length = qemu_plugin_insn_data(insn, bytes, sizeof(bytes));
   // What is cut short is code of 16 bits, of before the kernel: it has no flushes.
   const Instruction found = decode({bytes, length}).value_or(Instruction{});
-  qemu_plugin_vcpu_mem_cb_t on_store =
-      state->machine->processors() > 1 && found.kind != Kind::full_fence ? stored_beside_others
-                                                                         : stored;
+  if (state->machine->sites() != nullptr) watch_memory<loaded>(insn, QEMU_PLUGIN_MEM_R);
   switch (found.kind) {
     case Kind::clwb:
       return watch_flush(insn, Flush::write_back, found.address);
@@ -286,13 +366,12 @@ void watch(qemu_plugin_insn* insn) {
     case Kind::clflushopt:
       return watch_flush(insn, Flush::invalidate, found.address);
     case Kind::store_around:
-      on_store = stored_around;
-      break;
+      return watch_memory<stored_around>(insn, QEMU_PLUGIN_MEM_W);
     case Kind::store_fence:
       return watch_fence(insn, executed<&Machine::store_fence>);
     case Kind::full_fence:
       watch_fence(insn, executed<&Machine::full_fence>);
-      break;
+      return watch_memory<stored>(insn, QEMU_PLUGIN_MEM_W);
     case Kind::address_space:
       watch_fence(insn, executed<&Machine::full_fence>);
       qemu_plugin_register_vcpu_insn_exec_cb(insn, address_space_changes, QEMU_PLUGIN_CB_NO_REGS,
@@ -312,8 +391,11 @@ void watch(qemu_plugin_insn* insn) {
     case Kind::other:
       break;
   }
-  qemu_plugin_register_vcpu_mem_cb(insn, on_store, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_W,
-                                   nullptr);
+  if (state->machine->processors() > 1) {
+    watch_memory<stored_beside_others>(insn, QEMU_PLUGIN_MEM_W);
+  } else {
+    watch_memory<stored>(insn, QEMU_PLUGIN_MEM_W);
+  }
 }
 
 void translated(qemu_plugin_tb* block, void*) {

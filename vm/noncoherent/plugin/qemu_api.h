@@ -89,6 +89,7 @@ size_t qemu_plugin_tb_n_insns(const qemu_plugin_tb* tb);
 qemu_plugin_insn* qemu_plugin_tb_get_insn(const qemu_plugin_tb* tb, size_t index);
 size_t qemu_plugin_insn_data(const qemu_plugin_insn* insn, void* destination, size_t length);
 size_t qemu_plugin_insn_size(const qemu_plugin_insn* insn);
+void* qemu_plugin_insn_haddr(const qemu_plugin_insn* insn);
 uint64_t qemu_plugin_insn_vaddr(const qemu_plugin_insn* insn);
 
 unsigned qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);

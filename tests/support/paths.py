@@ -40,6 +40,7 @@ OVERRIDES = (
     "PATIENCE",
     "FULL",
     "ROUNDS",
+    "TORTURE",
     "SEED",
     "FAMLAB_CACHE",
     "FAMFS_BIN",

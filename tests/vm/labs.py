@@ -96,10 +96,11 @@ class TestLab:
         """Writes down what its hosts did wrong with the shared memory, if that is watched."""
         if not self.lab.state.blames:
             return
-        findings = BlamedLab.of(self.lab.state).findings()
-        (folder / "blame.txt").write_text(as_text(findings))
-        (folder / "blame.json").write_text(as_json(findings))
-        (folder / "blame.html").write_text(as_html(findings, f"Lab {self.lab.name}"))
+        lab = BlamedLab.of(self.lab.state)
+        findings, in_vain = lab.findings(), lab.flushes_in_vain()
+        (folder / "blame.txt").write_text(as_text(findings, in_vain))
+        (folder / "blame.json").write_text(as_json(findings, in_vain))
+        (folder / "blame.html").write_text(as_html(findings, in_vain, f"Lab {self.lab.name}"))
 
     def stand_down(self) -> None:
         """Unmounts what stays mounted from test to test."""

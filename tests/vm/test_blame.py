@@ -61,7 +61,7 @@ def test_a_store_that_stays_in_the_cache_is_told_with_its_file(watched: TestLab)
     assert found.announced.program == "famfsd"
     text = as_text([found])
     assert "file data" in text and "mapprobe" in text
-    assert "host1" in as_html([found], "of a test") and json.loads(as_json([found]))
+    assert "host1" in as_html([found]) and json.loads(as_json([found]))["findings"]
 
 
 def test_a_file_that_is_made_and_read_is_right(watched: TestLab) -> None:

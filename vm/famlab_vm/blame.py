@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from famlab_vm.code_places import SITE_BYTES, Place, Symbols
+from famlab_vm.code_places import SITE, SITE_BYTES, Place, Symbols
 from famlab_vm.coherence import history_file
 from famlab_vm.line_owners import LineOwners
-from famlab_vm.paths import kernel_with_symbols
+from famlab_vm.paths import REPOSITORY, kernel_with_symbols
 from famlab_vm.state import LabState, lab_directory
 
 # As in vm/noncoherent/model/blame.h: enum Wrong, enum Kind, and the structs.
@@ -29,6 +29,7 @@ _NOT_FENCED = 3
 _LOADED = 5
 _EVENTS = {1: "stored", 2: "flushed", 3: "reached the device", 4: "fetched", 5: "loaded"}
 _KEPT_EVENTS = 10
+_LEGAL = REPOSITORY / "vm" / "noncoherent" / "legal.yaml"
 _EVENT = struct.Struct("<QIHH")
 _FINDING = struct.Struct("<IIQQQIIIIIxxxxQII")
 _HEADER = struct.Struct("<QQ")
@@ -36,6 +37,7 @@ _HISTORY = struct.Struct("<QQQQIIHHIIIQ")
 _HISTORY_BYTES = _HISTORY.size + _KEPT_EVENTS * _EVENT.size
 _FINDING_BYTES = _FINDING.size + _KEPT_EVENTS * _EVENT.size
 _LINE_BYTES = 64
+_LINES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,20 @@ class Finding:
     flushed: Place
     announced: Place
     events: tuple[Event, ...]
+    legal: str = ""  # why it is all the same
 
     @property
     def offset(self) -> int:
         """Of the line on the device, in bytes."""
         return self.line * _LINE_BYTES
+
+
+@dataclass(frozen=True)
+class FlushesInVain:
+    """Flushes of lines that were not dirty, or not in the cache, from one place in code."""
+
+    times: int
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -90,8 +101,8 @@ class BlamedLab:
         )  # fmt: skip
 
     def findings(self, once: bool = True) -> list[Finding]:
-        """Return them all, those that were seen first before others. `once`: one for each pair of
-        lines of source, wherever in the memory it was.
+        """Return them all, those that were seen first before others, and legal ones last. `once`:
+        one for each pair of lines of source, wherever in the memory it was.
         """
         raw = sorted([*self._told(), *self._never_written_back()], key=lambda one: one.time)
         self._symbols.look_up(self._site(*site) for one in raw for site in one.sites())
@@ -102,7 +113,34 @@ class BlamedLab:
             key = (finding.wrong, finding.host, finding.here.line, finding.other,
                    finding.stored.line)  # fmt: skip
             found.setdefault(key if once else (number,), finding)
-        return list(found.values())
+        return sorted(found.values(), key=lambda one: bool(one.legal))
+
+    @cached_property
+    def _legal(self) -> dict[str, str]:
+        import yaml  # takes 30 ms to import
+
+        known: dict[str, str] = yaml.safe_load(_LEGAL.read_text())
+        return known
+
+    def flushes_in_vain(self) -> list[FlushesInVain]:
+        """Return them for each line of source, of all hosts, the most frequent first."""
+        sites = [
+            (SITE.unpack_from(data)[-1], data)
+            for host in range(len(self.hosts)) for data in self._all_sites(host)
+        ]  # fmt: skip
+        idle = [(times, data) for times, data in sites if times]
+        self._symbols.look_up(data for _, data in idle)
+        found: dict[str, FlushesInVain] = {}
+        for times, data in sorted(idle, key=lambda one: one[0], reverse=True):
+            place = self._symbols.place(data)
+            so_far = found.get(place.line, FlushesInVain(0, place))
+            found[place.line] = FlushesInVain(so_far.times + times, so_far.place)
+        return sorted(found.values(), key=lambda one: one.times, reverse=True)
+
+    def _all_sites(self, host: int) -> Iterator[bytes]:
+        header = _read(self.memory / f"{self.hosts[host]}.sites", 0, _HEADER.size)
+        for number in range(1, _HEADER.unpack(header)[0] if header else 0):
+            yield self._site(host, number)
 
     @cached_property
     def _symbols(self) -> Symbols:
@@ -134,16 +172,18 @@ class BlamedLab:
 
     def _finding(self, raw: _Raw, owners: LineOwners) -> Finding:
         device = self.devices[raw.device]
+        here = self._place(raw.host, raw.here)
+        reasons = (self._legal.get(frame.function, "") for frame in here.frames)
         events = (
             Event(time / 1e9, self.hosts[host], _EVENTS[kind], self._place(host, site))
             for time, site, host, kind in raw.events
         )
         return Finding(
             WRONG[raw.wrong], self.hosts[raw.host], device, raw.line,
-            owners.of(device, raw.line * _LINE_BYTES), raw.times, self._place(raw.host, raw.here),
+            owners.of(device, raw.line * _LINE_BYTES), raw.times, here,
             self.hosts[raw.other], self._place(raw.other, raw.stored),
             self._place(raw.other, raw.flushed), self._place(raw.host, raw.announced),
-            tuple(events),
+            tuple(events), next(filter(None, reasons), ""),
         )  # fmt: skip
 
 
@@ -214,22 +254,19 @@ def _used(path: Path) -> Iterator[tuple[int, bytes]]:
     """Each line with a history. The file is sparse, and not there if the lab never started."""
     if not path.exists():
         return
-    with path.open("rb", buffering=1 << 20) as file:
-        end = file.seek(0, os.SEEK_END)
+    with path.open("rb", buffering=0) as file:
         at = 0
         while True:
             try:
                 start = os.lseek(file.fileno(), at, os.SEEK_DATA)
             except OSError:  # no data beyond
                 return
-            stop = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-            line = start // _HISTORY_BYTES
-            at = min(end, stop)
-            file.seek(line * _HISTORY_BYTES)
-            while line * _HISTORY_BYTES < stop:
-                data = file.read(_HISTORY_BYTES)
-                if len(data) < _HISTORY_BYTES:
-                    return
-                if data[: _HISTORY.size].strip(b"\0"):
-                    yield line, data
-                line += 1
+            at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            end = -(-at // _HISTORY_BYTES)
+            for line in range(start // _HISTORY_BYTES, end, _LINES_AT_ONCE):
+                count = min(_LINES_AT_ONCE, end - line)
+                block = os.pread(file.fileno(), count * _HISTORY_BYTES, line * _HISTORY_BYTES)
+                for number in range(len(block) // _HISTORY_BYTES):
+                    data = block[number * _HISTORY_BYTES : (number + 1) * _HISTORY_BYTES]
+                    if data[: _HISTORY.size].strip(b"\0"):
+                        yield line + number, data

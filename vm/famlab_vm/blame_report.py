@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from famlab_vm.blame import WRONG, Finding
+from famlab_vm.blame import WRONG, Finding, FlushesInVain
 from famlab_vm.code_places import NOWHERE, Place
 
 # What each kind means, and so what is to be done.
@@ -24,21 +24,32 @@ _MEANING = {
 assert set(_MEANING) == set(WRONG.values())
 
 
-def as_text(findings: Sequence[Finding]) -> str:
-    """Return a paragraph for each."""
-    if not findings:
-        return "nothing wrong was seen\n"
-    return "\n".join(
-        "\n".join(_paragraph(number, one)) + "\n" for number, one in enumerate(findings, start=1)
-    )
+_MOST_IN_VAIN = 20
 
 
-def as_json(findings: Sequence[Finding]) -> str:
-    """Return an object for each, in a list."""
-    return json.dumps([asdict(one) | {"offset": one.offset} for one in findings], indent=1) + "\n"
+def as_text(findings: Sequence[Finding], in_vain: Sequence[FlushesInVain] = ()) -> str:
+    """Return a paragraph for each, and a line for each of the most frequent flushes in vain."""
+    parts = ["\n".join(_paragraph(*one)) for one in enumerate(findings, start=1)]
+    if all(one.legal for one in findings):
+        parts.insert(0, "nothing wrong was seen")
+    if in_vain:
+        lines = (f"   {one.times:8} times: {one.place}" for one in in_vain[:_MOST_IN_VAIN])
+        parts.append("\n".join(["flushes that did nothing, which cost time alone:", *lines]))
+    return "\n\n".join(parts) + "\n"
 
 
-def as_html(findings: Sequence[Finding], title: str) -> str:
+def as_json(findings: Sequence[Finding], in_vain: Sequence[FlushesInVain] = ()) -> str:
+    """Return an object with a list of either."""
+    content = {
+        "findings": [asdict(one) | {"offset": one.offset} for one in findings],
+        "flushes_in_vain": [asdict(one) for one in in_vain],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def as_html(
+    findings: Sequence[Finding], in_vain: Sequence[FlushesInVain] = (), title: str = "Blame"
+) -> str:
     """Return a page that needs no other file: the events on each line, with a lane per host."""
     import jinja2  # takes 100 ms to import
 
@@ -49,8 +60,9 @@ def as_html(findings: Sequence[Finding], title: str) -> str:
     hosts = sorted({event.host for one in findings for event in one.events})
     page = environment.get_template("blame.html.j2")
     return page.render(
-        findings=findings, title=title, hosts=hosts, meaning=_MEANING, places=_places
-    )
+        findings=findings, in_vain=in_vain[:_MOST_IN_VAIN], title=title, hosts=hosts,
+        meaning=_MEANING, places=_places,
+    )  # fmt: skip
 
 
 def _where(one: Finding) -> str:
@@ -71,7 +83,7 @@ def _places(one: Finding) -> Iterator[tuple[str, Place]]:
 def _paragraph(number: int, one: Finding) -> Iterator[str]:
     times = f", {one.times} times" if one.times > 1 else ""
     yield f"{number}. {one.host}: {one.wrong}{times}: {_where(one)}"
-    yield f"   {_MEANING[one.wrong]}"
+    yield f"   legal: {one.legal}" if one.legal else f"   {_MEANING[one.wrong]}"
     for who, place in _places(one):
         yield f"   {who + ':':<18} {place}"
     for event in one.events:

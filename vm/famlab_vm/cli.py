@@ -212,12 +212,12 @@ def build_parser() -> argparse.ArgumentParser:
         "blame", commands.blame, "say which places in code do not keep shared memory coherent",
         "For a lab whose memory is noncoherent:strict,blame: each stale load, overwritten line,\n"
         "store that was not written back, write-back without a fence, and announcement that\n"
-        "overtook its data, once for each pair of places.\n\n"
+        "overtook its data, once for each pair of places. Then the flushes that did nothing.\n\n"
         "example:\n  famlab up --memory noncoherent:strict,blame --workload none\n"
         "  famlab exec host0 -- ...\n  famlab blame\n\n"
         "Exit code 0: nothing was wrong; 1: something was.\n",
     )
-    blame.add_argument("--json", action="store_true", help="a list of objects")
+    blame.add_argument("--json", action="store_true", help="an object with lists")
     blame.add_argument("--html", metavar="FILE", help="write a page with a lane for each host, too")
     play = command(
         "replay", replay, "play a schedule that a failed test of `make test-schedules` has left",

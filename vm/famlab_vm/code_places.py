@@ -15,7 +15,7 @@ from pathlib import Path
 from famlab_vm.paths import REPOSITORY
 
 # As SiteEntry and Frame of vm/noncoherent/plugin/sites.h.
-SITE = struct.Struct("<20sIQQ")
+SITE = struct.Struct("<20sIQQQ")
 FRAME = struct.Struct("<QQ20sxxxx32s")
 FRAMES = 6
 SITE_BYTES = SITE.size + FRAMES * FRAME.size

@@ -57,7 +57,7 @@ _WORD = re.compile(
 _LINE_BYTES = 64
 _HISTORY_BYTES_OF_A_LINE = 224
 _FINDINGS_BYTES = 16 + 4096 * 232
-_SITES_BYTES = 16 + (1 << 16) * 472
+_SITES_BYTES = 16 + (1 << 16) * 480
 # As struct Held of vm/noncoherent/plugin/turnstile.h has it: kinds, unused, lines.
 HELD = struct.Struct("<IIQ")
 

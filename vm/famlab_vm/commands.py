@@ -190,12 +190,14 @@ def blame(args: argparse.Namespace) -> int:
             f"lab {args.name}: its memory is {state.memory}; accesses are watched in one of "
             "`famlab up --memory noncoherent:strict,blame`"
         )
-    findings = BlamedLab.of(state).findings()
+    lab = BlamedLab.of(state)
+    findings, in_vain = lab.findings(), lab.flushes_in_vain()
     if args.html:
-        Path(args.html).write_text(blame_report.as_html(findings, f"Lab {args.name}"))
-    text = blame_report.as_json(findings) if args.json else blame_report.as_text(findings)
-    show(text.removesuffix("\n"))
-    return 1 if findings else 0
+        page = blame_report.as_html(findings, in_vain, f"Lab {args.name}")
+        Path(args.html).write_text(page)
+    write = blame_report.as_json if args.json else blame_report.as_text
+    show(write(findings, in_vain).removesuffix("\n"))
+    return 0 if all(one.legal for one in findings) else 1
 
 
 def _host_state(args: argparse.Namespace) -> LabState:

@@ -57,6 +57,8 @@ class LineOwners:
     def _read(self) -> list[tuple[int, int, str, int]]:
         """What the daemon's own reader of logs says of files on the first device."""
         found: list[tuple[int, int, str, int]] = []
+        if not _FAMFS.exists():  # `make` has not been run: files have no names
+            return found
         with tempfile.TemporaryDirectory(prefix="famlab-") as name:
             path = next(iter(self._devices.values()))
             words = [str(_FAMFS), "logplay", "--shadow", name, "--daxdev", str(path.resolve())]

@@ -39,9 +39,11 @@ def test_structs_are_those_of_the_plugin() -> None:
     assert coherence._HISTORY_BYTES_OF_A_LINE == blame._HISTORY_BYTES
 
 
-def site(*addresses: int, file: bytes = bytes(20), code: bytes = b"") -> bytes:
+def site(
+    *addresses: int, file: bytes = bytes(20), code: bytes = b"", vain: int = 0
+) -> bytes:
     frames = b"".join(FRAME.pack(address, address, file, code) for address in addresses)
-    return (SITE.pack(file, len(addresses), 0, 0) + frames).ljust(SITE_BYTES, b"\0")
+    return (SITE.pack(file, len(addresses), 0, 0, vain) + frames).ljust(SITE_BYTES, b"\0")
 
 
 def events(*known: tuple[int, int, int, int]) -> bytes:
@@ -82,8 +84,23 @@ def test_finding_has_both_places_and_the_events(lab: BlamedLab) -> None:
     text = as_text([first])
     assert "1. host1: stale load, 2 times: mem0 0x80, the superblock" in text
     assert "-0.500000 s  host0 stored" in text
-    assert "stale load" in as_html([first, second], "x") and '"offset": 128' in as_json([first])
+    assert "stale load" in as_html([first, second]) and '"offset": 128' in as_json([first])
     assert as_text([]) == "nothing wrong was seen\n"
+
+
+def test_what_is_legal_comes_last_with_its_reason(lab: BlamedLab) -> None:
+    find(lab, finding(1, 2), finding(5, 2))
+    lab.__dict__["_legal"] = {f"unknown file+{KERNEL_CODE + 1:#x}": "it is meant so"}
+    text = as_text(lab.findings())
+    assert text.startswith("nothing wrong was seen") and "legal: it is meant so" in text
+
+
+def test_flushes_that_do_nothing_are_told_by_place(lab: BlamedLab) -> None:
+    sites = [site(), site(KERNEL_CODE, vain=7), site(KERNEL_CODE, vain=5), site(KERNEL_CODE + 1)]
+    (lab.memory / "host0.sites").write_bytes(struct.pack("<QQ", 4, 0) + b"".join(sites))
+    [idle] = lab.flushes_in_vain()
+    assert (idle.times, idle.place.line) == (12, f"unknown file+{KERNEL_CODE:#x}")
+    assert "12 times: " in as_text([], [idle])
 
 
 def test_what_is_never_written_back_is_found(lab: BlamedLab) -> None:
@@ -142,3 +159,15 @@ def test_metadata_has_owners(tmp_path: Path) -> None:
     assert owners.of("mem0", 2 << 20) == "the log's header and the start of entry 0"
     assert owners.of("mem0", (2 << 20) + 48 + 544 * 3) == "entry 3 of the log"
     assert owners.of("mem1", 0) == "" and owners.of("mem0", FRAMES << 30) == ""
+
+
+def test_history_is_read_where_it_has_data(lab: BlamedLab) -> None:
+    """However far apart, each line once."""
+    lines = [3, 4, 100, 5000, 30_000, 30_001, 123_456]
+    with history_file(lab.memory, "mem0").open("r+b") as file:
+        file.truncate(224 << 20)
+        for line in lines:
+            head = struct.pack("<QQQQIIHHIIIQ", 0, 0, 0, 0, 0, 0, 0, 1, line, 0, 1, SECOND)
+            file.seek(line * 224)
+            file.write(head + events((2 * SECOND, 1, 1, 5)))
+    assert [found.line for found in lab.findings(once=False)] == lines

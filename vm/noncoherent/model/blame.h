@@ -23,6 +23,8 @@ class Whereabouts {
  public:
   virtual ~Whereabouts() = default;
   virtual Site site() = 0;
+  // What it flushes here was not dirty, or not in the cache at all.
+  virtual void flushes_in_vain() = 0;
 
   // Of this thread, for as long as the object lives; null elsewhere: devices, absent pages.
   static thread_local Whereabouts* current;

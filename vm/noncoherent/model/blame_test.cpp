@@ -28,6 +28,7 @@ class BlamedHost final : public Whereabouts {
         host_(device, "strict", nullptr, &of_device_) {}
 
   Site site() override { return calls_; }
+  void flushes_in_vain() override { ++in_vain; }
 
   uint64_t load(uint64_t offset) {
     const Here here(*this);
@@ -67,6 +68,8 @@ class BlamedHost final : public Whereabouts {
   }
   Site last() const { return calls_; }
   const Findings& findings() const { return *findings_; }
+
+  int in_vain = 0;
 
  private:
   struct Here {
@@ -241,6 +244,18 @@ TEST_F(Blame, SamePairOfPlacesIsFoundOnce) {
   EXPECT_EQ(findings->count, Findings::kMost);
   EXPECT_EQ(findings->found[0].times, 1u + 2u);
   EXPECT_EQ(findings->left_off, 1u);
+}
+
+TEST_F(Blame, FlushesThatDoNothingAreTold) {
+  writer.clwb(kData);  // of a line that is not here
+  writer.acquire(kData);
+  EXPECT_EQ(writer.in_vain, 2);
+  writer.store(kData, 1);
+  writer.clwb(kData);
+  EXPECT_EQ(writer.in_vain, 2);
+  writer.sfence();
+  writer.clwb(kData);
+  EXPECT_EQ(writer.in_vain, 3);
 }
 
 TEST_F(Blame, HistoryHasTheLastEventsOfTheLine) {

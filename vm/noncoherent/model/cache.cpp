@@ -17,6 +17,10 @@ std::atomic_ref<Word> word(std::byte* line, unsigned index) {
   return std::atomic_ref(reinterpret_cast<Word*>(line)[index]);  // lines are aligned
 }
 
+void flushed_in_vain() {
+  if (Whereabouts::current != nullptr) Whereabouts::current->flushes_in_vain();
+}
+
 Mask bit(uint64_t line) { return Mask{1} << (line % kLinesPerPage); }
 
 // Tells of the one or two lines in which 1..64 bytes lie, and of which bytes of each.
@@ -241,6 +245,7 @@ bool Cache::write_back(uint64_t line) {
   Line bytes;
   if (page == nullptr || !capture_locked(*page, line, bytes)) {
     ++counters_.idle_write_backs;
+    flushed_in_vain();
     maybe_evict_locked();
     return page != nullptr && page->owed.load() & bit(line);
   }
@@ -262,6 +267,7 @@ bool Cache::invalidate(uint64_t line, bool at_once) {
   PageState* const page = present_locked(line / kLinesPerPage);
   if (page == nullptr) {
     ++counters_.idle_invalidations;
+    flushed_in_vain();
     return false;
   }
   ++counters_.invalidations;

@@ -165,6 +165,8 @@ class Here final : public Whereabouts {
                                                    vcpu_.program, read);
   }
 
+  void flushes_in_vain() override { state->machine->sites()->flushed_in_vain(site()); }
+
  private:
   Vcpu& vcpu_;
   const CodePlace* const at_;

@@ -200,4 +200,8 @@ Site Sites::number(const CodePlace& at, uint64_t stack, uint64_t top, uint64_t r
   return place->second = number;
 }
 
+void Sites::flushed_in_vain(Site site) {
+  std::atomic_ref(table_.sites[site].in_vain).fetch_add(1, std::memory_order_relaxed);
+}
+
 }  // namespace noncoherent

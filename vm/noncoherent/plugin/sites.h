@@ -39,9 +39,10 @@ struct SiteEntry {
   uint32_t frames;
   uint64_t translated;               // the address that the instruction had then
   uint64_t top;                      // what the stack pointer pointed to
+  uint64_t in_vain;                  // how many flushes from here did nothing
   std::array<Frame, kFrames> frame;  // the innermost first
 };
-static_assert(sizeof(SiteEntry) == 472);
+static_assert(sizeof(SiteEntry) == 480);
 
 // The sites of one host, in a file that outlives the guest and is used again by its next start.
 struct SiteTable {
@@ -102,6 +103,7 @@ class Sites {
   // The number of the site with this instruction, stack pointer `stack` and what lies there.
   Site number(const CodePlace& at, uint64_t stack, uint64_t top, uint64_t root,
               const BuildId& program, const ReadPhysical& read);
+  void flushed_in_vain(Site site);
 
  private:
   using Key = std::tuple<uint64_t, uint64_t, BuildId>;

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,14 +90,15 @@ class BlamedLab:
     devices: tuple[str, ...]
     hosts: tuple[str, ...]
     kernel: Path | None  # with symbols
+    programs: tuple[Path, ...] = ()  # directories of what hosts execute, beside famlab's own
 
     @classmethod
-    def of(cls, state: LabState) -> BlamedLab:
+    def of(cls, state: LabState, programs: Sequence[Path] = ()) -> BlamedLab:
         """Return that of a lab whose memory has `blame`."""
         return cls(
             lab_directory(state.name) / "memory",
             tuple(device.name for device in state.topology.devices), tuple(state.hosts),
-            kernel_with_symbols(state.artifacts.kernel),
+            kernel_with_symbols(state.artifacts.kernel), tuple(programs),
         )  # fmt: skip
 
     def findings(self, once: bool = True) -> list[Finding]:
@@ -144,7 +145,7 @@ class BlamedLab:
 
     @cached_property
     def _symbols(self) -> Symbols:
-        return Symbols(self.kernel)
+        return Symbols(self.kernel, self.programs)
 
     def _site(self, host: int, number: int) -> bytes:
         if number == 0:

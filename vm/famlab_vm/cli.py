@@ -218,6 +218,10 @@ def build_parser() -> argparse.ArgumentParser:
         "Exit code 0: nothing was wrong; 1: something was.\n",
     )
     blame.add_argument("--json", action="store_true", help="an object with lists")
+    blame.add_argument(
+        "--programs", metavar="DIR", action="append", default=[],
+        help="where programs that hosts execute are on this machine, for their lines",
+    )
     blame.add_argument("--html", metavar="FILE", help="write a page with a lane for each host, too")
     play = command(
         "replay", replay, "play a schedule that a failed test of `make test-schedules` has left",

@@ -78,9 +78,10 @@ NOWHERE = Place()
 class Symbols:
     """Looks up places; each file is asked once for all of its addresses. Not thread-safe."""
 
-    def __init__(self, kernel: Path | None, directories: Iterable[Path] = _DIRECTORIES) -> None:
+    def __init__(self, kernel: Path | None, programs: Iterable[Path] = ()) -> None:
+        """`programs`: directories of what guests execute, beside what famlab has made."""
         self._kernel = kernel
-        self._directories = tuple(directories)
+        self._directories = (*programs, *_DIRECTORIES)
         self._frames: dict[bytes, tuple[Path | None, tuple[Frame, ...]]] = {}
 
     def look_up(self, sites: Iterable[bytes]) -> None:
@@ -174,10 +175,12 @@ def _ask(
     """What binutils says of addresses of a file: for each the functions, inlined ones first.
     `complete`: the file has the names of all of its functions.
     """
-    words = [str(REPOSITORY / "setup" / "in-tree"), "--", "addr2line", "-a", "-f", "-C", "-i", "-e"]
+    inside = "/usr/local/file"
+    words = [str(REPOSITORY / "setup" / "in-tree"), "--ro", f"{path.resolve()}:{inside}", "--"]
+    words += ["addr2line", "-a", "-f", "-C", "-i", "-e", inside]
     text = "".join(f"{address:#x}\n" for address in addresses)
     done = subprocess.run(
-        [*words, str(path.resolve())], input=text, stdout=subprocess.PIPE,
+        words, input=text, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True, check=False,
     )  # fmt: skip
     for block in re.split(r"^(?=0x)", done.stdout, flags=re.MULTILINE)[1:]:

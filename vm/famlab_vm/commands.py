@@ -190,7 +190,7 @@ def blame(args: argparse.Namespace) -> int:
             f"lab {args.name}: its memory is {state.memory}; accesses are watched in one of "
             "`famlab up --memory noncoherent:strict,blame`"
         )
-    lab = BlamedLab.of(state)
+    lab = BlamedLab.of(state, [Path(name) for name in args.programs])
     findings, in_vain = lab.findings(), lab.flushes_in_vain()
     if args.html:
         page = blame_report.as_html(findings, in_vain, f"Lab {args.name}")

@@ -15,6 +15,7 @@ from famlab_vm.paths import REPOSITORY
 
 _FAMFS = REPOSITORY / "build" / "bin" / "famfs"
 # As in daemon/media/layout.h, in bytes.
+_MAGIC = 0x87B282FF
 _SUPERBLOCK = 200
 _LOG = 2 << 20
 _LOG_HEADER = 48
@@ -30,10 +31,12 @@ class LineOwners:
     def __init__(self, devices: Mapping[str, Path]) -> None:
         self._devices = devices
         self._extents: list[tuple[int, int, str, int]] | None = None
+        with next(iter(devices.values())).open("rb") as file:
+            self._has_famfs = int.from_bytes(file.read(8), "little") == _MAGIC
 
     def of(self, device: str, offset: int) -> str:
         """Return in words where the 64 bytes at `offset` are; empty if nobody knows."""
-        if device == next(iter(self._devices)):
+        if self._has_famfs and device == next(iter(self._devices)):
             if offset < _SUPERBLOCK:
                 return "the superblock"
             if offset == _LOG:

@@ -21,6 +21,7 @@ SOURCES = Path(blame.__file__).parents[1] / "noncoherent"
 EVENT = struct.Struct("<QIHH")
 KERNEL_CODE = 0xFFFFFFFF81000010
 SECOND = 10**9
+MAGIC = (0x87B282FF).to_bytes(8, "little")
 
 
 def size_in(header: str, name: str) -> int:
@@ -53,7 +54,7 @@ def events(*known: tuple[int, int, int, int]) -> bytes:
 @pytest.fixture
 def lab(tmp_path: Path) -> BlamedLab:
     """Two hosts with the site 1 each, and a device whose line 3 host0 has left dirty."""
-    (tmp_path / "mem0").write_bytes(bytes(1 << 20))
+    (tmp_path / "mem0").write_bytes(MAGIC + bytes(1 << 20))
     for number in range(2):
         sites = struct.pack("<QQ", 2, 0) + site() + site(KERNEL_CODE + number)
         (tmp_path / f"host{number}.sites").write_bytes(sites)
@@ -154,10 +155,13 @@ def test_names_are_short(function: str, short: str) -> None:
 
 
 def test_metadata_has_owners(tmp_path: Path) -> None:
-    (tmp_path / "mem0").write_bytes(bytes(1 << 20))
+    (tmp_path / "mem0").write_bytes(MAGIC + bytes(1 << 20))
     owners = LineOwners({"mem0": tmp_path / "mem0", "mem1": tmp_path / "mem1"})
     assert owners.of("mem0", 2 << 20) == "the log's header and the start of entry 0"
     assert owners.of("mem0", (2 << 20) + 48 + 544 * 3) == "entry 3 of the log"
+    assert owners.of("mem0", 64) == "the superblock"
+    (tmp_path / "mem1").write_bytes(bytes(1 << 20))
+    assert LineOwners({"mem1": tmp_path / "mem1"}).of("mem1", 64) == ""
     assert owners.of("mem1", 0) == "" and owners.of("mem0", FRAMES << 30) == ""
 
 

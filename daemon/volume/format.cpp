@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "log/reader.h"
 #include "log/writer.h"
 #include "memory/shared_memory.h"
 
@@ -77,6 +78,22 @@ void write_superblock(memory::SharedMemory& memory, std::span<const std::byte> a
   memory.publish(0, memory::kCacheLine);
 }
 
+// A fence orders what one device holds, not two that share an interleaved window: a log that was
+// loaded from memory is there before the superblock, wherever that lies.
+void require_log(memory::SharedMemory& memory, const media::Superblock& superblock,
+                 std::span<const media::EntryBody> entries) {
+  log::Reader reader(memory, superblock);
+  const auto header = reader.read_header();
+  if (header.value && header.value->next_index == entries.size() &&
+      (entries.empty() || reader.holds(0, entries) == entries.size())) {
+    return;
+  }
+  throw base::Error(EIO,
+                    "{}: the log that was just written is not what is read back, so there is no "
+                    "file system; another host writes to this device, or the memory has failed",
+                    memory.name());
+}
+
 }  // namespace
 
 media::Superblock format(memory::SharedMemory& memory, const FormatOptions& options) {
@@ -114,6 +131,7 @@ media::Superblock format(memory::SharedMemory& memory, const FormatOptions& opti
         format_device(*device, superblock, static_cast<uint32_t>(entries.size() + 1), true));
   }
   if (!entries.empty()) writer.set_next(writer.store_entries(header, entries));
+  require_log(memory, superblock, entries);
   // Whoever sees the file system sees all its devices.
   write_superblock(memory, media::encode(superblock));
   return superblock;

@@ -87,14 +87,31 @@ TEST(Format, OrderIsKillLogSuperblock) {
     log_empty.push_back(base::load<uint64_t>(memory.view(media::kLogOffset, 48), 40) == 0);
   };
   format(memory, {.force = true, .system_uuid = master_uuid()});
-  EXPECT_THAT(memory.events, ElementsAre(Event{Kind::kInvalidate, 0, 256}, Event{Kind::kLoadFence},
-                                         Event{Kind::kWriteBack, 0, 64}, Event{Kind::kStoreFence},
-                                         Event{Kind::kWriteBack, media::kLogOffset, 8 * kMiB},
-                                         Event{Kind::kStoreFence}, Event{Kind::kWriteBack, 64, 192},
-                                         Event{Kind::kStoreFence}, Event{Kind::kWriteBack, 0, 64},
-                                         Event{Kind::kStoreFence}));
+  EXPECT_THAT(
+      memory.events,
+      ElementsAre(Event{Kind::kInvalidate, 0, 256}, Event{Kind::kLoadFence},
+                  Event{Kind::kWriteBack, 0, 64}, Event{Kind::kStoreFence},
+                  Event{Kind::kWriteBack, media::kLogOffset, 8 * kMiB}, Event{Kind::kStoreFence},
+                  Event{Kind::kInvalidate, media::kLogOffset, 64}, Event{Kind::kLoadFence},
+                  Event{Kind::kWriteBack, 64, 192}, Event{Kind::kStoreFence},
+                  Event{Kind::kWriteBack, 0, 64}, Event{Kind::kStoreFence}));
   EXPECT_THAT(magic, ElementsAre(false, false, false, true));
   EXPECT_THAT(log_empty, ElementsAre(false, true, true, true));
+}
+
+TEST(Format, LogThatIsNotInMemoryIsNotAnnounced) {
+  for (const uint64_t damaged : {media::kLogOffset, media::kLogOffset + media::kNextIndexOffset}) {
+    RecordingMemory memory;
+    bool written_back = false;
+    memory.on_event = [&](const Event& event) {
+      // As if one device of an interleaved window had not taken what it was sent.
+      if (event.kind == Kind::kInvalidate && written_back)
+        memory.raw(damaged, 1)[0] ^= std::byte{1};
+      written_back |= event.kind == Kind::kWriteBack && event.offset == media::kLogOffset;
+    };
+    EXPECT_EQ(error_code_of([&] { format(memory, {.system_uuid = master_uuid()}); }), EIO);
+    EXPECT_FALSE(media::has_superblock_magic(memory.raw(0, memory::kCacheLine)));
+  }
 }
 
 TEST(Format, RefusesAnExistingFileSystemWithoutForce) {

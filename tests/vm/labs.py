@@ -228,7 +228,7 @@ class LabKeeper:
     def end(self, started: TestLab) -> None:
         observer.remove(started.hosts)
         observer.on_failure.remove(started.write_blame)
-        if started.lab.state.blames:
+        if coherence.chosen().blame:
             worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
             folder = paths.results_directory() / "blame" / f"{worker}-{started.lab.name}"
             folder.mkdir(parents=True)

@@ -21,7 +21,7 @@ from vm.shapes import Shape
 MOUNTED = "/mnt/famfs"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def watched(keeper: LabKeeper) -> Iterator[TestLab]:
     """Two hosts that have mounted a famfs whose files their kernels map; accesses are watched."""
     require_caches()
@@ -39,6 +39,22 @@ def watched(keeper: LabKeeper) -> Iterator[TestLab]:
 
 def findings(lab: TestLab) -> list[Finding]:
     return BlamedLab.of(lab.lab.state).findings()
+
+
+def test_a_file_that_is_made_and_read_is_right(watched: TestLab) -> None:
+    """Also one that lies where another file system had one that this host has read."""
+    master, client = watched.hosts
+    for _ in range(2):
+        master.run(["famfs", "creat", "--randomize", "--seed", "1", "--size", "3M",
+                    f"{MOUNTED}/file"])  # fmt: skip
+        client.run(["famfs", "verify", "--seed", "1", "--filename", f"{MOUNTED}/file"])
+        client.run(["sha256sum", f"{MOUNTED}/file"])
+        for host in watched.hosts:
+            host.run(["famfs", "umount", MOUNTED])
+        master.run(["mkfs.famfs", "--force", watched.devices()[0].path])
+        for host in watched.hosts:
+            host.run(["famfs", "mount", watched.devices()[0].path, MOUNTED])
+    assert findings(watched) == []
 
 
 def test_a_store_that_stays_in_the_cache_is_told_with_its_file(watched: TestLab) -> None:
@@ -62,19 +78,3 @@ def test_a_store_that_stays_in_the_cache_is_told_with_its_file(watched: TestLab)
     text = as_text([found])
     assert "file data" in text and "mapprobe" in text
     assert "host1" in as_html([found]) and json.loads(as_json([found]))["findings"]
-
-
-def test_a_file_that_is_made_and_read_is_right(watched: TestLab) -> None:
-    """Also one that lies where another file system had one that this host has read."""
-    master, client = watched.hosts
-    for _ in range(2):
-        master.run(["famfs", "creat", "--randomize", "--seed", "1", "--size", "3M",
-                    f"{MOUNTED}/file"])  # fmt: skip
-        client.run(["famfs", "verify", "--seed", "1", "--filename", f"{MOUNTED}/file"])
-        client.run(["sha256sum", f"{MOUNTED}/file"])
-        for host in watched.hosts:
-            host.run(["famfs", "umount", MOUNTED])
-        master.run(["mkfs.famfs", "--force", watched.devices()[0].path])
-        for host in watched.hosts:
-            host.run(["famfs", "mount", watched.devices()[0].path, MOUNTED])
-    assert findings(watched) == []

@@ -224,7 +224,13 @@ void DeviceBlame::loaded_locked(uint64_t line) {
   if (mine.version != history.version && history.writer != host) {
     const auto newest = blame_.announcements().newest(history.writer);
     const bool announced = newest.stored > history.stored;
-    if (announced || (!first && now() - history.committed > kSuperseded)) {
+    // Fetched after an announcement and not there yet: the other host's fault, if no later one came
+    // when it was.
+    const auto early = blame_.announcements().between(history.writer, history.stored,
+                                                      history.committed, mine.fetched);
+    if (early.stored != 0 && newest.stored < history.committed) {
+      tell(finding(Wrong::overtaken, line, history), early);
+    } else if (announced || (!first && now() - history.committed > kSuperseded)) {
       tell(finding(Wrong::stale_load, line, history),
            announced ? newest : Announcements::Announcement{});
     }

@@ -186,6 +186,20 @@ TEST_F(Blame, AnnouncementThatIsStoredBeforeTheFence) {
   expect_only(Wrong::overtaken, reader.last(), stored, flushed);
 }
 
+// The reader has done all it can.
+TEST_F(Blame, AnnouncementWhoseDataComeBetweenFetchAndLoad) {
+  reader.load(kData);
+  const Site stored = writer.store(kData, 1);
+  const Site flushed = writer.clwb(kData);
+  writer.store(kFlag, 1);
+  writer.clflush(kFlag);
+  EXPECT_EQ(reader.load(kFlag), 1u);
+  reader.acquire(kData);
+  writer.sfence();
+  EXPECT_EQ(reader.load(kData), 0u);
+  expect_only(Wrong::overtaken, reader.last(), stored, flushed);
+}
+
 TEST_F(Blame, LinesThatAreFlushedTogetherAreNoAnnouncementOfEachOther) {
   for (uint64_t line = 0; line < 4; ++line) writer.store(line * kLineSize, line + 1);
   for (uint64_t line = 0; line < 4; ++line) writer.clwb(line * kLineSize);

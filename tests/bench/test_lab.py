@@ -184,7 +184,9 @@ def test_noncoherent_memory(report: Report) -> None:
                     figures.setdefault((name, memory), []).append(lab.in_guest(script))
     aims = {"up": "<= 1.2"} | {name: aim for name, (_, aim) in GUEST_WORK.items()}
     for name, aim in aims.items():
-        base, own, watched = (figures[name, memory] for memory in ("coherent", "noncoherent", WATCHED))
+        base, own, watched = (
+            figures[name, memory] for memory in ("coherent", "noncoherent", WATCHED)
+        )
         ratio = median(mine / theirs for mine, theirs in zip(own, base))
         what = "famlab up, 2 hosts" if name == "up" else name
         report.add(f"{what}, noncoherent", median(own), "s", "coherent", ratio=ratio, aim=aim)

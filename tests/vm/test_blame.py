@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contract: what is wrong with a file of famfs is told with its name, both hosts, their programs
-and the functions of their kernels; and famfs itself does nothing wrong.
+and the functions of their kernels; and a file that is made and read right is not.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from vm.coherence import require_caches
 from vm.labs import LabKeeper, TestLab, together
 from vm.mapping import METHODS, Probe, offers
 from vm.shapes import Shape
+
+# Each test of the suite looks for what is wrong, with BLAME=1.
+pytestmark = pytest.mark.of_the_lab
 
 MOUNTED = "/mnt/famfs"
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 namespace noncoherent {
 namespace {
@@ -151,10 +152,8 @@ void Cache::each(const Tell& tell) {
     for (Mask left = owed | modified; left != 0; left &= left - 1) {
       const uint64_t line = number * kLinesPerPage + std::countr_zero(left);
       if (owed & bit(line)) {
-        const auto found = owed_.find(line);
-        if (found != owed_.end() && found->second.commit != 0) {
-          tell(line, found->second.bytes, found->second.commit);
-        }
+        const Owed& flushed = (*page.owing)[line % kLinesPerPage];
+        if (flushed.commit != 0) tell(line, flushed.bytes, flushed.commit);
       }
       if (modified & bit(line)) tell(line, bytes_of(line), kAll);
     }
@@ -191,13 +190,29 @@ void Cache::refetch_locked(PageState& page, uint64_t line, Mask except) {
   std::memcpy(base, fresh.data(), kLineSize);
 }
 
+// What a line is owed, from here on if nothing yet.
+Cache::Owed& Cache::owe(PageState& page, uint64_t line) {
+  if (!page.owing) page.owing = spare_ ? std::move(spare_) : std::make_unique<OwedLines>();
+  page.owed.fetch_or(bit(line));
+  return owed(page, line);
+}
+
+// Of one that is.
+Cache::Owed& Cache::owed(PageState& page, uint64_t line) {
+  return (*page.owing)[line % kLinesPerPage];
+}
+
+// The same, which it is no longer.
+Cache::Owed Cache::take_owed(PageState& page, uint64_t line) {
+  const Owed taken = std::exchange(owed(page, line), Owed{});
+  if (page.owed.fetch_and(~bit(line)) == bit(line)) spare_ = std::move(page.owing);
+  return taken;
+}
+
 // Does all that a line is owed, now.
 void Cache::settle_locked(PageState& page, uint64_t line, Mask except) {
-  const auto found = owed_.find(line);
-  if (found == owed_.end()) return;
-  const Owed owed = found->second;
-  owed_.erase(found);
-  page.owed.fetch_and(~bit(line));
+  if (!(page.owed.load() & bit(line))) return;
+  const Owed owed = take_owed(page, line);
   if (owed.commit != 0) commit_locked(line, owed.bytes, owed.commit);
   if (owed.refetch) refetch_locked(page, line, except);
 }
@@ -211,13 +226,13 @@ void Cache::store_to_line(uint64_t line, Mask which) {
   }
   // The exchange also keeps the store, which came before, from being seen later than the bit.
   const bool first = !(page->modified.fetch_or(bit(line)) & bit(line));
-  const bool owed = page->owed.load() & bit(line);
-  if (!owed && !(first && policy_.evictions != 0)) return;
+  const bool is_owed = page->owed.load() & bit(line);
+  if (!is_owed && !(first && policy_.evictions != 0)) return;
   const std::lock_guard lock(mutex_);
   if (PageState* const present = present_locked(line / kLinesPerPage)) {
     // A flush that a later store of the same line meets was before it: the store sees its line.
-    const auto found = owed_.find(line);
-    if (found != owed_.end() && found->second.refetch) settle_locked(*present, line, which);
+    const bool still = present->owed.load() & bit(line);
+    if (still && owed(*present, line).refetch) settle_locked(*present, line, which);
   }
   if (!first || policy_.evictions == 0) return;
   if (recent_.size() < kRecent) {
@@ -254,10 +269,9 @@ bool Cache::write_back(uint64_t line) {
     commit_locked(line, bytes, kAll);
     return false;
   }
-  Owed& owed = owed_[line];
+  Owed& owed = owe(*page, line);
   owed.bytes = bytes;
   owed.commit = kAll;
-  page->owed.fetch_or(bit(line));
   maybe_evict_locked();
   return true;
 }
@@ -278,13 +292,12 @@ bool Cache::invalidate(uint64_t line, bool at_once) {
     if (!drop_if_clean_locked(line / kLinesPerPage)) refetch_locked(*page, line, 0);
     return false;
   }
-  Owed& owed = owed_[line];
+  Owed& owed = owe(*page, line);
   if (dirty) {
     owed.bytes = bytes;
     owed.commit = kAll;
   }
   owed.refetch = true;
-  page->owed.fetch_or(bit(line));
   if (at_once && owed.commit != 0) {
     const Mask which = owed.commit;
     owed.commit = 0;
@@ -298,15 +311,14 @@ bool Cache::invalidate(uint64_t line, bool at_once) {
 bool Cache::complete(uint64_t line, bool loads) {
   const std::lock_guard lock(mutex_);
   PageState* const page = present_locked(line / kLinesPerPage);
-  const auto found = owed_.find(line);
-  if (page == nullptr || found == owed_.end()) return false;
-  if (loads || found->second.around || !found->second.refetch) {
+  if (page == nullptr || !(page->owed.load() & bit(line))) return false;
+  Owed& found = owed(*page, line);
+  if (loads || found.around || !found.refetch) {
     settle_locked(*page, line, 0);
     return false;
   }
-  const Owed owed = found->second;
-  found->second.commit = 0;
-  if (owed.commit != 0) commit_locked(line, owed.bytes, owed.commit);
+  const Mask which = std::exchange(found.commit, 0);
+  if (which != 0) commit_locked(line, found.bytes, which);
   return true;
 }
 
@@ -339,8 +351,7 @@ bool Cache::store_line_around(uint64_t line, Mask which) {
     device_.locked(line, [&](const std::byte*) { blame_->stored_locked(line, which); });
   }
   if (gate_ != nullptr) ++stores_;
-  Owed& owed = owed_[line];
-  page->owed.fetch_or(bit(line));
+  Owed& owed = owe(*page, line);
   const bool modified = page->modified.load() & bit(line);
   if (owed.around && !modified) {  // the next part of a copy: the rest of the line is taken already
     if (blame_ != nullptr) {
@@ -394,7 +405,7 @@ void Cache::write_back_line_locked(PageState& page, uint64_t line) {
 void Cache::write_back_page_locked(PageState& page, uint64_t number) {
   for (uint64_t line = number * kLinesPerPage; line < (number + 1) * kLinesPerPage; ++line) {
     if (page.owed.load() & bit(line)) {
-      owed_[line].refetch = false;
+      owed(page, line).refetch = false;
       settle_locked(page, line, 0);
     }
     write_back_line_locked(page, line);

@@ -9,7 +9,6 @@
 #include <memory>
 #include <mutex>
 #include <random>
-#include <unordered_map>
 #include <vector>
 
 #include "model/blame.h"
@@ -66,15 +65,6 @@ class Cache final : private DirtyLines {
   void write_back_and_invalidate_all();
 
  private:
-  struct PageState {
-    std::atomic<Mask> modified{0};  // lines stored to since they were last captured
-    std::atomic<Mask> owed{0};      // lines with an entry in owed_
-    std::unique_ptr<Page> base;     // of a present page
-    uint64_t turn = 0;              // the key in pages_ of a present page
-  };
-  static constexpr uint64_t kPagesPerPart = 512;
-  using Part = std::array<PageState, kPagesPerPart>;
-
   // What fences still have to do for a line.
   struct Owed {
     Line bytes;            // what it held when it was flushed
@@ -82,6 +72,17 @@ class Cache final : private DirtyLines {
     bool refetch = false;  // and then it is invalid
     bool around = false;   // stored around the cache: any fence completes it
   };
+  using OwedLines = std::array<Owed, kLinesPerPage>;
+
+  struct PageState {
+    std::atomic<Mask> modified{0};     // lines stored to since they were last captured
+    std::atomic<Mask> owed{0};         // lines for which `owing` has something
+    std::unique_ptr<Page> base;        // of a present page
+    std::unique_ptr<OwedLines> owing;  // while a line is owed something
+    uint64_t turn = 0;                 // the key in pages_ of a present page
+  };
+  static constexpr uint64_t kPagesPerPart = 512;
+  using Part = std::array<PageState, kPagesPerPart>;
 
   // Called by the gate, and so with mutex_ held.
   uint64_t stores() const override { return stores_.load(); }
@@ -100,6 +101,9 @@ class Cache final : private DirtyLines {
   void refetch_locked(PageState& page, uint64_t line, Mask except);
   void settle_locked(PageState& page, uint64_t line, Mask except);
   void store_to_line(uint64_t line, Mask which);
+  Owed& owe(PageState& page, uint64_t line);
+  Owed& owed(PageState& page, uint64_t line);
+  Owed take_owed(PageState& page, uint64_t line);
   void take_bytes(PageState& page, uint64_t line, Mask which, Owed& owed);
   bool store_line_around(uint64_t line, Mask which);
   void write_back_line_locked(PageState& page, uint64_t line);
@@ -126,8 +130,8 @@ class Cache final : private DirtyLines {
   std::vector<std::unique_ptr<Part>> owned_parts_;
   std::map<uint64_t, uint64_t> pages_;  // present ones, by the turn in which they were filled
   uint64_t turns_ = 0;
-  std::unordered_map<uint64_t, Owed> owed_;
-  std::vector<uint64_t> recent_;  // lines made dirty lately, for evictions
+  std::unique_ptr<OwedLines> spare_;  // for the next page that is owed something
+  std::vector<uint64_t> recent_;      // lines made dirty lately, for evictions
   std::mt19937_64 random_;
 };
 

@@ -11,12 +11,12 @@ import os
 
 import pytest
 from famlab_vm.coherence import Memory
-from support import guest, selection
+from support import guest
 from vm.coherence import require_caches
 from vm.labs import LabKeeper
 from vm.shapes import Shape
 
-SECONDS = int(os.environ.get("TORTURE") or selection.amount(20, 5))
+SECONDS = int(os.environ.get("TORTURE") or 5)
 OFFSET = 1 << 30
 PAGES = 1024  # four times what the caches hold
 

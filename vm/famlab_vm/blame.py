@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from famlab_vm.code_places import SITE, SITE_BYTES, Place, Symbols
@@ -139,9 +140,8 @@ class BlamedLab:
         return sorted(found.values(), key=lambda one: one.times, reverse=True)
 
     def _all_sites(self, host: int) -> Iterator[bytes]:
-        header = _read(self.memory / f"{self.hosts[host]}.sites", 0, _HEADER.size)
-        for number in range(1, _HEADER.unpack(header)[0] if header else 0):
-            yield self._site(host, number)
+        records = _records(self.memory / f"{self.hosts[host]}.sites", SITE_BYTES)
+        return islice(records, 1, None)  # number 0 is not used
 
     @cached_property
     def _symbols(self) -> Symbols:
@@ -158,10 +158,7 @@ class BlamedLab:
 
     def _told(self) -> Iterator[_Raw]:
         for number, host in enumerate(self.hosts):
-            path = self.memory / f"{host}.findings"
-            header = _read(path, 0, _HEADER.size)
-            for index in range(_HEADER.unpack(header)[0] if header else 0):
-                data = _read(path, _HEADER.size + index * _FINDING_BYTES, _FINDING_BYTES)
+            for data in _records(self.memory / f"{host}.findings", _FINDING_BYTES):
                 yield _Raw.unpack(number, data)
 
     def _never_written_back(self) -> Iterator[_Raw]:
@@ -249,6 +246,14 @@ def _read(path: Path, offset: int, length: int) -> bytes:
     except FileNotFoundError:
         return b""
     return data if len(data) == length else b""
+
+
+def _records(path: Path, size: int) -> Iterator[bytes]:
+    """Yield those that a table holds, as its header counts them."""
+    header = _read(path, 0, _HEADER.size)
+    count = _HEADER.unpack(header)[0] if header else 0
+    data = _read(path, _HEADER.size, count * size)
+    return (data[at : at + size] for at in range(0, len(data), size))
 
 
 def _used(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -2,7 +2,6 @@
 #include "model/blame.h"
 
 #include <algorithm>
-#include <cstring>
 #include <ctime>
 
 namespace noncoherent {

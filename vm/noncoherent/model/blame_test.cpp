@@ -19,6 +19,11 @@ using testing::kDeviceSize;
 
 constexpr uint64_t kData = 0, kFlag = kPageSize;
 
+// Where a host has stored a line, and where it has flushed it; 0 if it has not.
+struct Written {
+  Site stored, flushed;
+};
+
 // Each thing that a host does has a site: the number of its call, from 1 on.
 class BlamedHost final : public Whereabouts {
  public:
@@ -61,10 +66,14 @@ class BlamedHost final : public Whereabouts {
     host_.mfence();
   }
   void sfence() { host_.sfence(); }
-  void publish(uint64_t offset, uint64_t value) {
-    store(offset, value);
-    clwb(offset);
+  Written write_back(uint64_t offset, uint64_t value) {
+    const Site stored = store(offset, value);
+    return {stored, clwb(offset)};
+  }
+  Written publish(uint64_t offset, uint64_t value) {
+    const Written written = write_back(offset, value);
     sfence();
+    return written;
   }
   Site last() const { return calls_; }
   const Findings& findings() const { return *findings_; }
@@ -90,15 +99,15 @@ class BlamedHost final : public Whereabouts {
 class Blame : public ::testing::Test {
  protected:
   // What the reader did wrong, and who it was: the only finding of both.
-  void expect_only(Wrong wrong, Site here, Site stored_at, Site flushed_at) {
+  void expect_only(Wrong wrong, Site here, Written other) {
     EXPECT_EQ(writer.findings().count, 0u);
     ASSERT_EQ(reader.findings().count, 1u);
     const Finding& found = reader.findings().found[0];
     EXPECT_EQ(found.wrong, wrong);
     EXPECT_EQ(found.here, here);
     EXPECT_EQ(found.other, 0u);
-    EXPECT_EQ(found.stored_at, stored_at);
-    EXPECT_EQ(found.flushed_at, flushed_at);
+    EXPECT_EQ(found.stored_at, other.stored);
+    EXPECT_EQ(found.flushed_at, other.flushed);
     EXPECT_EQ(found.line, kData / kLineSize);
   }
   void expect_nothing() {
@@ -124,15 +133,13 @@ TEST_F(Blame, MessageThatIsPassedRightIsNotNamed) {
 
 TEST_F(Blame, LoadOfOldBytesAfterTheAnnouncement) {
   reader.load(kData);
-  const Site stored = writer.store(kData, 1);
-  const Site flushed = writer.clwb(kData);
-  writer.sfence();
+  const Written data = writer.publish(kData, 1);
   writer.publish(kFlag, 1);
   reader.acquire(kFlag);
   reader.load(kFlag);
   const Site announced = reader.last();
   EXPECT_EQ(reader.load(kData), 0u);
-  expect_only(Wrong::stale_load, reader.last(), stored, flushed);
+  expect_only(Wrong::stale_load, reader.last(), data);
   EXPECT_EQ(reader.findings().found[0].announced_at, announced);
   EXPECT_EQ(reader.findings().found[0].announced_line, kFlag / kLineSize);
 }
@@ -147,12 +154,10 @@ TEST_F(Blame, LoadOfOldBytesWithoutAnAnnouncementMayBeFirst) {
 
 TEST_F(Blame, LoadOfOldBytesAgainAndAgain) {
   reader.load(kData);
-  const Site stored = writer.store(kData, 1);
-  const Site flushed = writer.clwb(kData);
-  writer.sfence();
+  const Written data = writer.publish(kData, 1);
   std::this_thread::sleep_for(std::chrono::milliseconds(2));
   reader.load(kData);
-  expect_only(Wrong::stale_load, reader.last(), stored, flushed);
+  expect_only(Wrong::stale_load, reader.last(), data);
   EXPECT_EQ(reader.findings().found[0].announced_at, 0u);
 }
 
@@ -161,43 +166,40 @@ TEST_F(Blame, StoreThatIsNotWrittenBack) {
   writer.publish(kFlag, 1);
   EXPECT_EQ(reader.load(kFlag), 1u);
   EXPECT_EQ(reader.load(kData), 0u);
-  expect_only(Wrong::not_written_back, reader.last(), stored, 0);
+  expect_only(Wrong::not_written_back, reader.last(), {stored, 0});
 }
 
 TEST_F(Blame, WriteBackThatNoFenceFollows) {
-  const Site stored = writer.store(kData, 1);
-  const Site flushed = writer.clwb(kData);
+  const Written data = writer.write_back(kData, 1);
   writer.store(kFlag, 1);
   writer.clflush(kFlag);
   EXPECT_EQ(reader.load(kFlag), 1u);
   EXPECT_EQ(reader.load(kData), 0u);
-  expect_only(Wrong::not_fenced, reader.last(), stored, flushed);
+  expect_only(Wrong::not_fenced, reader.last(), data);
 }
 
 // Its fence came in time by chance: the announcement was stored before.
 TEST_F(Blame, AnnouncementThatIsStoredBeforeTheFence) {
-  const Site stored = writer.store(kData, 1);
-  const Site flushed = writer.clwb(kData);
+  const Written data = writer.write_back(kData, 1);
   writer.store(kFlag, 1);
   writer.clwb(kFlag);
   writer.sfence();
   EXPECT_EQ(reader.load(kFlag), 1u);
   EXPECT_EQ(reader.load(kData), 1u);
-  expect_only(Wrong::overtaken, reader.last(), stored, flushed);
+  expect_only(Wrong::overtaken, reader.last(), data);
 }
 
 // The reader has done all it can.
 TEST_F(Blame, AnnouncementWhoseDataComeBetweenFetchAndLoad) {
   reader.load(kData);
-  const Site stored = writer.store(kData, 1);
-  const Site flushed = writer.clwb(kData);
+  const Written data = writer.write_back(kData, 1);
   writer.store(kFlag, 1);
   writer.clflush(kFlag);
   EXPECT_EQ(reader.load(kFlag), 1u);
   reader.acquire(kData);
   writer.sfence();
   EXPECT_EQ(reader.load(kData), 0u);
-  expect_only(Wrong::overtaken, reader.last(), stored, flushed);
+  expect_only(Wrong::overtaken, reader.last(), data);
 }
 
 TEST_F(Blame, LinesThatAreFlushedTogetherAreNoAnnouncementOfEachOther) {
@@ -210,13 +212,11 @@ TEST_F(Blame, LinesThatAreFlushedTogetherAreNoAnnouncementOfEachOther) {
 
 TEST_F(Blame, LineThatIsWrittenOver) {
   reader.load(kData);
-  const Site stored = writer.store(kData, 1);
-  const Site flushed = writer.clwb(kData);
-  writer.sfence();
+  const Written data = writer.publish(kData, 1);
   const Site beside = reader.store(kData + 8, 2);
   reader.clwb(kData);
   reader.sfence();
-  expect_only(Wrong::overwritten, beside, stored, flushed);
+  expect_only(Wrong::overwritten, beside, data);
 }
 
 TEST_F(Blame, LineThatIsInvalidatedBeforeItIsStoredToIsNotWrittenOver) {

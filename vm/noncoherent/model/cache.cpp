@@ -51,6 +51,12 @@ Cache::Cache(unsigned number, SharedDevice& device, Frames& frames, const Policy
 
 Cache::~Cache() = default;
 
+// Only if somebody looks for blame; with the device's lock of the line.
+template <typename Body>
+void Cache::tell_blame(uint64_t line, const Body& body) {
+  if (blame_ != nullptr) device_.locked(line, [&](const std::byte*) { body(*blame_); });
+}
+
 Cache::PageState* Cache::find(uint64_t page) {
   Part* const part = parts_[page / kPagesPerPart].load(std::memory_order_acquire);
   return part == nullptr ? nullptr : &(*part)[page % kPagesPerPart];
@@ -127,9 +133,7 @@ bool Cache::capture_locked(PageState& page, uint64_t line, Line& bytes) {
   const bool modified = page.modified.fetch_and(~bit(line)) & bit(line);
   const Mask changed = modified && blame_ == nullptr ? kAll : differing(page, line);
   if (!modified && changed == 0) return false;
-  if (blame_ != nullptr) {
-    device_.locked(line, [&](const std::byte*) { blame_->flushed_locked(line, changed); });
-  }
+  tell_blame(line, [&](DeviceBlame& blame) { blame.flushed_locked(line, changed); });
   bytes = bytes_of(line);
   std::memcpy(base_of(page, line), bytes.data(), kLineSize);
   return true;
@@ -221,9 +225,7 @@ void Cache::store_to_line(uint64_t line, Mask which) {
   PageState* const page = find(line / kLinesPerPage);
   if (page == nullptr) return;
   if (gate_ != nullptr) ++stores_;
-  if (blame_ != nullptr) {
-    device_.locked(line, [&](const std::byte*) { blame_->stored_locked(line, which); });
-  }
+  tell_blame(line, [&](DeviceBlame& blame) { blame.stored_locked(line, which); });
   // The exchange also keeps the store, which came before, from being seen later than the bit.
   const bool first = !(page->modified.fetch_or(bit(line)) & bit(line));
   const bool is_owed = page->owed.load() & bit(line);
@@ -250,7 +252,7 @@ void Cache::stored(uint64_t offset, unsigned length) {
 void Cache::loaded(uint64_t offset, unsigned length) {
   each_line(offset, length, [this](uint64_t line, Mask) {
     if (blame_->loaded_as_before(line)) return;
-    device_.locked(line, [&](const std::byte*) { blame_->loaded_locked(line); });
+    tell_blame(line, [&](DeviceBlame& blame) { blame.loaded_locked(line); });
   });
 }
 
@@ -347,16 +349,12 @@ bool Cache::store_line_around(uint64_t line, Mask which) {
   PageState* const page = present_locked(line / kLinesPerPage);
   if (page == nullptr) return false;
   ++counters_.non_temporal;
-  if (blame_ != nullptr) {
-    device_.locked(line, [&](const std::byte*) { blame_->stored_locked(line, which); });
-  }
+  tell_blame(line, [&](DeviceBlame& blame) { blame.stored_locked(line, which); });
   if (gate_ != nullptr) ++stores_;
   Owed& owed = owe(*page, line);
   const bool modified = page->modified.load() & bit(line);
   if (owed.around && !modified) {  // the next part of a copy: the rest of the line is taken already
-    if (blame_ != nullptr) {
-      device_.locked(line, [&](const std::byte*) { blame_->flushed_locked(line, which); });
-    }
+    tell_blame(line, [&](DeviceBlame& blame) { blame.flushed_locked(line, which); });
     take_bytes(*page, line, which, owed);
     maybe_evict_locked();
     return true;

@@ -101,6 +101,8 @@ class Cache final : private DirtyLines {
   void refetch_locked(PageState& page, uint64_t line, Mask except);
   void settle_locked(PageState& page, uint64_t line, Mask except);
   void store_to_line(uint64_t line, Mask which);
+  template <typename Body>
+  void tell_blame(uint64_t line, const Body& body);
   Owed& owe(PageState& page, uint64_t line);
   Owed& owed(PageState& page, uint64_t line);
   Owed take_owed(PageState& page, uint64_t line);

@@ -149,20 +149,20 @@ class Here final : public Whereabouts {
   Site site() override {
     if (site_ != 0) return site_;
     const ReadPhysical read = [this](uint64_t place) { return read_ordinary(vcpu_.bytes, place); };
+    const uint64_t root = vcpu_.read(kCr3);
     const uint64_t stack = vcpu_.read(kStackPointer);
     if (stack / kPageSize != vcpu_.stack) {
-      const Translation found = translate(vcpu_.read(kCr3), stack, read);
+      const Translation found = translate(root, stack, read);
       vcpu_.stack_place = found.mapped ? found.address - stack % kPageSize : 0;
       vcpu_.stack = stack / kPageSize;
     }
     if (!vcpu_.program_known) {
-      const GuestCode code(vcpu_.read(kCr3), read);
+      const GuestCode code(root, read);
       vcpu_.program = program_of(code);
       vcpu_.program_known = true;
     }
     const uint64_t top = read(vcpu_.stack_place + stack % kPageSize / 8 * 8);
-    return site_ = state->machine->sites()->number(*at_, stack, top, vcpu_.read(kCr3),
-                                                   vcpu_.program, read);
+    return site_ = state->machine->sites()->number(*at_, stack, top, root, vcpu_.program, read);
   }
 
   void flushes_in_vain() override { state->machine->sites()->flushed_in_vain(site()); }
